@@ -1,0 +1,108 @@
+//! The memory budget (N8): every variable allocation is charged when made and released on drop.
+//!
+//! One [`Budget`] per process, shared by all loops; relaxed atomics, one addition per charge.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// A byte budget shared by every loop of the process.
+#[derive(Debug)]
+pub struct Budget {
+    max: usize,
+    used: AtomicUsize,
+    peak: AtomicUsize,
+}
+
+/// The budget has no room for the bytes asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OverBudget {
+    /// Bytes that were asked for.
+    pub bytes: usize,
+}
+
+impl Budget {
+    /// A budget of `max` bytes.
+    #[must_use]
+    pub fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self { max, used: AtomicUsize::new(0), peak: AtomicUsize::new(0) })
+    }
+
+    /// The most bytes that may be charged.
+    #[must_use]
+    pub fn max(&self) -> usize {
+        self.max
+    }
+
+    /// Bytes charged now.
+    #[must_use]
+    pub fn used(&self) -> usize {
+        self.used.load(Relaxed)
+    }
+
+    /// The most bytes that were ever charged at one time.
+    #[must_use]
+    pub fn peak(&self) -> usize {
+        self.peak.load(Relaxed)
+    }
+
+    /// Used share in percent, 0–100.
+    #[must_use]
+    pub fn percent(&self) -> usize {
+        self.used().saturating_mul(100) / self.max.max(1)
+    }
+
+    /// Whether `bytes` were added; never above `max`.
+    fn try_add(&self, bytes: usize) -> Result<(), OverBudget> {
+        let before = self.used.fetch_add(bytes, Relaxed);
+        let after = before.saturating_add(bytes);
+        if after > self.max {
+            self.used.fetch_sub(bytes, Relaxed);
+            return Err(OverBudget { bytes });
+        }
+        if after > self.peak.load(Relaxed) {
+            self.peak.fetch_max(after, Relaxed);
+        }
+        Ok(())
+    }
+}
+
+/// Bytes taken from a [`Budget`]; given back on drop.
+#[derive(Debug)]
+pub struct Charge {
+    budget: Arc<Budget>,
+    bytes: usize,
+}
+
+impl Charge {
+    /// A charge of nothing, to be changed by [`Charge::resize`].
+    #[must_use]
+    pub fn empty(budget: &Arc<Budget>) -> Self {
+        Self { budget: Arc::clone(budget), bytes: 0 }
+    }
+
+    /// Bytes held by this charge.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Changes the charge to `bytes` in all.
+    ///
+    /// # Errors
+    /// [`OverBudget`] when the growth does not fit; the charge is then unchanged.
+    pub fn resize(&mut self, bytes: usize) -> Result<(), OverBudget> {
+        if bytes > self.bytes {
+            self.budget.try_add(bytes - self.bytes)?;
+        } else {
+            self.budget.used.fetch_sub(self.bytes - bytes, Relaxed);
+        }
+        self.bytes = bytes;
+        Ok(())
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.budget.used.fetch_sub(self.bytes, Relaxed);
+    }
+}

@@ -1,0 +1,4 @@
+//! The `millrace` binary.
+#![forbid(unsafe_code)]
+
+fn main() {}
