@@ -6,6 +6,7 @@ compile_error!("millrace runs on Linux 5.6 or later, on x86-64 and aarch64 only"
 
 pub mod budget;
 pub mod cli;
+pub mod host;
 pub mod limits;
 pub mod media;
 pub mod net;

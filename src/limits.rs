@@ -34,3 +34,74 @@ pub const APP_BYTES_MAX: usize = 256;
 pub const TC_URL_BYTES_MAX: usize = 4096;
 /// LIMIT: stream name of publish and play in bytes.
 pub const STREAM_NAME_BYTES_MAX: usize = 1024;
+/// Smallest segment of a frame that is still arriving, in bytes.
+pub const FRAME_SEGMENT_BYTES_MIN: usize = 4 * 1024;
+/// LIMIT: largest segment of a frame in bytes; growth never moves bytes.
+pub const FRAME_SEGMENT_BYTES_MAX: usize = 64 * 1024;
+/// LIMIT: frames kept for joiners before the keyframe (sequence headers, data frames) per stream.
+pub const INIT_FRAMES_MAX: usize = 64;
+/// LIMIT: bytes of frames kept for joiners before the keyframe, per stream.
+pub const INIT_BYTES_MAX: usize = 1024 * 1024;
+/// LIMIT: frames in one stream log.
+pub const LOG_FRAMES_MAX: usize = 32 * 1024;
+/// A publisher that sent nothing for this long may be replaced from another address, ms.
+pub const TAKEOVER_SILENCE_MS: u64 = 2_000;
+/// How long a publisher from another address waits for the current one to fall silent, ms.
+pub const TAKEOVER_WAIT_MS: u64 = 2_500;
+/// A publisher that took over itself and is sending is safe from its own address for this long, ms.
+pub const TAKEOVER_PING_PONG_MS: u64 = 10_000;
+/// From this share of the memory budget on, the largest logs shrink.
+pub const MEMORY_SHRINK_PERCENT: usize = 80;
+/// From this share of the memory budget on, publishers and players are refused.
+pub const MEMORY_REFUSE_PERCENT: usize = 95;
+/// From this share of the memory budget on, the largest unfinished message is closed.
+pub const MEMORY_EVICT_PERCENT: usize = 98;
+/// Readiness events taken from one poll.
+pub const POLL_EVENTS: usize = 1024;
+/// Mailbox messages handled in one turn.
+pub const MAIL_PER_TURN: usize = 4096;
+/// Connections accepted in one turn.
+pub const ACCEPTS_PER_TURN: usize = 128;
+/// Pause after accept failed for want of descriptors, ms.
+pub const ACCEPT_RETRY_MS: u64 = 100;
+/// Generations of slab slots wrap here, so that a token never equals a listener's.
+pub const GENERATION_MAX: u32 = 0x7FFF_FFFF;
+/// LIMIT: session log lines per second and loop.
+pub const LOG_LINES_PER_SECOND: u32 = 100;
+/// LIMIT: log lines waiting for stderr.
+pub const LOG_LINES_QUEUED: usize = 8192;
+/// LIMIT: events handled for one connection in one turn.
+pub const MESSAGES_PER_TURN: usize = 1024;
+/// LIMIT: own outgoing bytes of a connection above which its input waits.
+pub const OUT_QUEUE_BYTES_MAX: usize = 64 * 1024;
+/// A publish that waits asks again after this long, ms.
+pub const PUBLISH_RETRY_MS: u64 = 100;
+/// How long a peer that gets a last message may take to read it, ms.
+pub const CLOSE_LINGER_MS: u64 = 1_000;
+/// FIN follows the end of a stream after this long, ms.
+pub const STREAM_END_FIN_MS: u64 = 1_000;
+/// Connections flushed before the loop looks at its sockets again.
+pub const FLUSH_SLICE_WRITES: usize = 256;
+/// Slices in one vectored write.
+pub const WRITE_SLICES_MAX: usize = 64;
+/// Bytes offered in one vectored write.
+pub const WRITE_BYTES_MAX: usize = 256 * 1024;
+/// How long the main thread waits for a loop's report, ms.
+pub const REPORT_WAIT_MS: u64 = 1_000;
+/// Exit code of an internal failure.
+pub const EXIT_FATAL: i32 = 70;
+/// LIMIT: smallest acknowledgement window taken from a peer; a window of 1 would cost us a message
+/// per byte.
+pub const ACK_WINDOW_MIN: u32 = 4096;
+/// LIMIT: bytes of unfinished messages that a client session holds.
+pub const CLIENT_PARTIAL_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Loops (`--loops`).
+pub const LOOPS_MAX: usize = 1024;
+/// Bytes of one stream's log (`--gop-bytes`).
+pub const GOP_BYTES: u64 = 32 * 1024 * 1024;
+/// Longest cached GOP, ms (`--gop-ms`).
+pub const GOP_MS: u64 = 20_000;
+/// Lag at which a player is moved forward, ms (`--max-lag-ms`).
+pub const LAG_MS: u64 = 5_000;
+/// How long audio waits for video, ms (`--flush-ms`).
+pub const FLUSH_MS: u64 = 40;

@@ -1,1 +1,16 @@
-//! (module doc)
+//! Sockets, threads and the clock: the only layer that knows them.
+//!
+//! Entry point: [`server::run`]. Below it one [`event_loop::EventLoop`] per pinned thread, and the
+//! main thread, which waits for signals and prints statistics.
+
+pub mod affinity;
+pub mod connection;
+pub mod demo;
+pub mod event_loop;
+pub mod listener;
+pub mod log_writer;
+pub mod mailbox;
+pub mod out_queue;
+pub mod ring;
+pub mod server;
+pub mod timer_wheel;

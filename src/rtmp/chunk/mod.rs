@@ -4,6 +4,6 @@ pub mod header;
 pub mod reader;
 pub mod writer;
 
-pub use header::MessageHeader;
+pub use header::{HEADER_BYTES_MAX, MessageHeader};
 pub use reader::{ChunkReader, MessageLimits, Piece, PieceBytes};
 pub use writer::ChunkWriter;

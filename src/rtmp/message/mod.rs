@@ -1,6 +1,12 @@
-//! Messages above the chunk layer: types, control, user control, commands, status, aggregates.
+//! Messages above the chunk layer: type ids, and the bytes of everything a session sends.
+//!
+//! Owns emitting of control, user control, command and status messages straight into an outgoing
+//! buffer, and splitting of aggregates. Knows no state; see [`super::session`].
 
 pub mod aggregate;
+pub mod command;
+pub mod control;
+pub mod status;
 
 /// Message type ids (RTMP 1.0, 5.4 and 7.1).
 pub mod type_id {

@@ -1,6 +1,6 @@
 //! What a session tells its owner.
 
-use crate::budget::Charge;
+use super::body::Body;
 use crate::rtmp::Msid;
 use crate::rtmp::chunk::PieceBytes;
 
@@ -44,25 +44,6 @@ impl MediaPiece<'_> {
     #[must_use]
     pub fn is_last(&self) -> bool {
         self.offset as usize + self.bytes.len() == self.length as usize
-    }
-}
-
-/// A complete, contiguous message body.
-#[derive(Debug)]
-pub enum Body<'a> {
-    /// Contiguous in the input.
-    Borrowed(&'a [u8]),
-    /// Was assembled from several inputs or chunks.
-    Owned(Vec<u8>, Charge),
-}
-
-impl std::ops::Deref for Body<'_> {
-    type Target = [u8];
-    fn deref(&self) -> &[u8] {
-        match self {
-            Self::Borrowed(bytes) => bytes,
-            Self::Owned(bytes, _) => bytes,
-        }
     }
 }
 

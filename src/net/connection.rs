@@ -1,0 +1,124 @@
+//! One connection of a loop: socket, session, and what waits to be read or written.
+//!
+//! Owns its buffers and flags. What happens to it is decided in [`super::event_loop`].
+
+use std::net::IpAddr;
+
+use mio::net::TcpStream;
+use socket2::SockRef;
+
+use super::out_queue::OutQueue;
+use super::ring::Ring;
+use super::timer_wheel::Tick;
+use crate::budget::Charge;
+use crate::rtmp::Msid;
+use crate::rtmp::session::ServerSession;
+use crate::service::publisher::ConnectionId;
+use crate::service::{CloseReason, StreamKey};
+use crate::time::Millis;
+
+/// A publish that waits for a decision of the directory.
+#[derive(Debug)]
+pub struct PendingPublish {
+    /// Message stream.
+    pub msid: Msid,
+    /// Stream.
+    pub key: StreamKey,
+    /// When it was asked for.
+    pub asked: Millis,
+    /// The name is ours, the predecessor still has to hand over.
+    pub granted: bool,
+}
+
+/// Input that arrived behind a publish that waits; it does not pin a ring.
+#[derive(Debug)]
+pub struct Held {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// Charged to the budget.
+    pub charge: Charge,
+}
+
+/// A connection on its way out: the peer gets what is queued, then FIN, then a moment to read it.
+#[derive(Debug, Clone, Copy)]
+pub struct Closing {
+    /// Why.
+    pub reason: CloseReason,
+    /// When FIN may be sent at the earliest.
+    pub fin_at: Millis,
+    /// When the socket is closed whatever the peer does.
+    pub drop_at: Millis,
+    /// FIN has been sent.
+    pub fin_sent: bool,
+}
+
+/// See the module documentation.
+#[derive(Debug)]
+pub struct Connection {
+    /// The socket, non-blocking.
+    pub stream: TcpStream,
+    /// The protocol state.
+    pub session: ServerSession,
+    /// Own outgoing bytes.
+    pub out: OutQueue,
+    /// Leased while unread bytes are in it.
+    pub ring: Option<Ring>,
+    /// Input behind an unanswered publish.
+    pub held: Option<Box<Held>>,
+    /// Unanswered publish.
+    pub pending: Option<Box<PendingPublish>>,
+    /// Player slots, by message stream.
+    pub players: Vec<usize>,
+    /// Publisher slots, by message stream.
+    pub publishers: Vec<(Msid, usize)>,
+    /// `app` of connect.
+    pub app: Box<[u8]>,
+    /// Peer.
+    pub address: IpAddr,
+    /// The number in logs and statistics.
+    pub session_id: u64,
+    /// Generation of the slab slot (N6).
+    pub generation: u32,
+    /// The kernel may have more to read.
+    pub is_readable: bool,
+    /// The last event said read-closed or error: read until the end shows.
+    pub is_read_closed: bool,
+    /// On the ready list.
+    pub in_ready: bool,
+    /// On the flush list.
+    pub in_flush: bool,
+    /// The socket takes no more; the next writable event tells.
+    pub is_blocked: bool,
+    /// Since when it has accepted nothing.
+    pub blocked_since: Option<Millis>,
+    /// On its way out.
+    pub closing: Option<Box<Closing>>,
+    /// The live entry in the timer wheel.
+    pub timer: Option<Tick>,
+    /// Accepted at.
+    pub opened: Millis,
+    /// Socket bytes in.
+    pub bytes_in: u64,
+    /// Socket bytes out.
+    pub bytes_out: u64,
+}
+
+impl Connection {
+    /// Whether input may be fed to the session now.
+    #[must_use]
+    pub fn takes_input(&self, out_queue_max: usize) -> bool {
+        self.pending.is_none() && self.out.unsent().len() <= out_queue_max
+    }
+
+    /// Its name outside the loop.
+    #[must_use]
+    pub fn id(&self, slot: usize) -> ConnectionId {
+        ConnectionId { slot, generation: self.generation }
+    }
+
+    /// Acknowledge at once: clients that write with Nagle's algorithm on wait for it.
+    pub fn acknowledge_at_once(&self) {
+        // A failure costs 40 ms of start-up time, nothing else.
+        let _ = SockRef::from(&self.stream).set_tcp_quickack(true);
+    }
+}

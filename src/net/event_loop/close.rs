@@ -1,0 +1,186 @@
+//! The end of a connection: one function closes, with one reason.
+
+use std::net::Shutdown;
+use std::sync::Arc;
+
+use super::{EventLoop, find, push_flush, push_ready};
+use crate::limits::CLOSE_LINGER_MS;
+use crate::net::connection::Closing;
+use crate::rtmp::Msid;
+use crate::rtmp::session::Status;
+use crate::service::CloseReason;
+use crate::service::publisher::ConnectionId;
+use crate::time::Millis;
+
+impl EventLoop {
+    /// Closes at once. The only place where a connection ends.
+    pub(super) fn close(&mut self, id: ConnectionId, reason: CloseReason) {
+        self.leave_streams(id);
+        if find(&mut self.connections, id).is_none() {
+            return;
+        }
+        let connection = self.connections.remove(id.slot);
+        let reason = connection.closing.as_ref().map_or(reason, |closing| closing.reason);
+        if let Some(ring) = connection.ring {
+            self.rings.give_back(ring);
+        }
+        self.count_close(reason);
+        self.shared.dismiss(connection.address);
+        self.publish_load();
+        if self.log_lines.take(self.now) {
+            let (session, seconds) = (connection.session_id, self.now.since(connection.opened));
+            let (bytes_in, bytes_out) = (connection.bytes_in, connection.bytes_out);
+            log::info!(
+                "session {session} closed: {reason}; {bytes_in} bytes in, {bytes_out} bytes out, \
+                 {}.{:03} s",
+                seconds / 1000,
+                seconds % 1000
+            );
+        }
+    }
+
+    /// Lets the peer read what is queued: flush, FIN not before `fin_at`, close soon after. Its
+    /// streams and names are given up now.
+    pub(super) fn close_after_flush(
+        &mut self,
+        id: ConnectionId,
+        reason: CloseReason,
+        fin_at: Millis,
+    ) {
+        if self.is_mid_frame(id) {
+            // Nothing may follow half a message (N3), so nobody would read the status.
+            return self.close(id, reason);
+        }
+        self.leave_streams(id);
+        let Some(connection) = find(&mut self.connections, id) else { return };
+        if connection.closing.is_some() {
+            return;
+        }
+        let drop_at = fin_at.plus(CLOSE_LINGER_MS);
+        connection.closing = Some(Box::new(Closing { reason, fin_at, drop_at, fin_sent: false }));
+        connection.pending = None;
+        connection.held = None;
+        connection.blocked_since = None;
+        push_flush(&mut self.flush, connection, id);
+        push_ready(&mut self.ready, connection, id);
+        self.settle_out(id);
+        self.arm(id);
+    }
+
+    /// After a flush: FIN when everything is out and its time has come.
+    pub(super) fn advance_closing(&mut self, id: ConnectionId) {
+        let now = self.now;
+        let Some(connection) = find(&mut self.connections, id) else { return };
+        let Some(closing) = &mut connection.closing else { return };
+        if connection.out.is_empty() && !closing.fin_sent && closing.fin_at <= now {
+            closing.fin_sent = true;
+            closing.drop_at = now.plus(CLOSE_LINGER_MS);
+            if connection.stream.shutdown(Shutdown::Write).is_err() {
+                let reason = closing.reason;
+                return self.close(id, reason);
+            }
+        }
+        self.arm(id);
+    }
+
+    /// A deadline of a closing connection.
+    pub(super) fn closing_timeout(&mut self, id: ConnectionId) {
+        let now = self.now;
+        let Some(connection) = find(&mut self.connections, id) else { return };
+        let Some(closing) = &connection.closing else { return };
+        if closing.drop_at <= now {
+            let reason = closing.reason;
+            return self.close(id, reason);
+        }
+        self.advance_closing(id);
+    }
+
+    /// Reads and throws away what a closing peer still sends, so that FIN does not become RST.
+    pub(super) fn discard_input(&mut self, id: ConnectionId) {
+        let Some(connection) = find(&mut self.connections, id) else { return };
+        let Some(mut ring) = connection.ring.take().or_else(|| self.rings.lease()) else {
+            return push_ready(&mut self.ready, connection, id);
+        };
+        ring.consume(ring.len());
+        let filled = ring.fill(&mut connection.stream);
+        let ended = match filled {
+            Ok(0) => true,
+            Ok(_) => {
+                push_ready(&mut self.ready, connection, id);
+                false
+            }
+            Err(error) => !matches!(
+                error.kind(),
+                std::io::ErrorKind::WouldBlock | std::io::ErrorKind::Interrupted
+            ),
+        };
+        self.rings.give_back(ring);
+        if ended {
+            self.close(id, CloseReason::PeerClosed);
+        }
+    }
+
+    /// Another publisher has taken the name.
+    pub(super) fn publisher_evicted(&mut self, id: ConnectionId, msid: Msid) {
+        let Some(connection) = find(&mut self.connections, id) else { return };
+        connection.publishers.retain(|&(at, _)| at != msid);
+        connection.session.notify(msid, Status::UnpublishSuccess, connection.out.buffer());
+        self.close_after_flush(id, CloseReason::TakenOver, self.now);
+    }
+
+    /// Shutdown: publishers and players get their status, then everybody is closed.
+    pub(super) fn end_for_shutdown(&mut self, id: ConnectionId) {
+        let Some(connection) = find(&mut self.connections, id) else { return };
+        if connection.closing.is_some() {
+            return;
+        }
+        for &(msid, _) in &connection.publishers {
+            connection.session.notify(msid, Status::UnpublishSuccess, connection.out.buffer());
+        }
+        let players = std::mem::take(&mut connection.players);
+        let mut mid_frame = false;
+        for &slot in &players {
+            let Some((player, log)) = self.live.player(slot) else { continue };
+            player.cursor.end_here(log);
+            player.is_ending = true;
+            mid_frame = true;
+        }
+        connection.players = players;
+        if mid_frame {
+            // The flush tells the player when everything before the end is out.
+            return push_flush(&mut self.flush, connection, id);
+        }
+        self.close_after_flush(id, CloseReason::Shutdown, self.now);
+    }
+
+    fn is_mid_frame(&mut self, id: ConnectionId) -> bool {
+        let Self { connections, live, .. } = self;
+        let Some(connection) = find(connections, id) else { return false };
+        let mut players = connection.players.iter();
+        players.any(|&slot| live.player(slot).is_some_and(|(p, _)| p.cursor.is_mid_frame()))
+    }
+
+    /// Gives up names and subscriptions; a publisher that goes this way was lost.
+    fn leave_streams(&mut self, id: ConnectionId) {
+        let Some(connection) = find(&mut self.connections, id) else { return };
+        if connection.publishers.is_empty() && connection.players.is_empty() {
+            return;
+        }
+        let publishers = std::mem::take(&mut connection.publishers);
+        let players = std::mem::take(&mut connection.players);
+        let shared = Arc::clone(&self.shared);
+        let directory = &mut shared.directory();
+        for (_, slot) in publishers {
+            self.live.unpublish(directory, slot, false, self.now);
+        }
+        for slot in players {
+            self.live.stop(directory, slot);
+        }
+    }
+
+    pub(super) fn count_close(&mut self, reason: CloseReason) {
+        if let Some(count) = self.counters.closes.get_mut(reason.index()) {
+            *count += 1;
+        }
+    }
+}

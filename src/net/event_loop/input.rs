@@ -1,0 +1,442 @@
+//! From readable sockets to sessions, and from their events to live streams.
+
+use std::io;
+use std::sync::Arc;
+
+use super::{EventLoop, find, push_flush, push_ready};
+use crate::budget::{Charge, OverBudget};
+use crate::limits::{MEMORY_EVICT_PERCENT, MESSAGES_PER_TURN, OUT_QUEUE_BYTES_MAX};
+use crate::net::connection::{Held, PendingPublish};
+use crate::net::ring::Ring;
+use crate::rtmp::message::{aggregate, type_id};
+use crate::rtmp::session::{Event, MediaKind, PlayRequest, Status};
+use crate::rtmp::{Msid, ProtocolError};
+use crate::service::directory::Claim;
+use crate::service::key::normal_app;
+use crate::service::live::{PlayAnswer, PublishAnswer};
+use crate::service::publisher::ConnectionId;
+use crate::service::{CloseReason, StreamKey};
+
+/// Why feeding a session stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fed {
+    /// All input is used up.
+    Drained,
+    /// An answer or room in the out queue is missing: the rest waits outside the ring.
+    Suspended,
+    /// The turn's budget is used up: the rest waits in the ring.
+    Budget,
+    /// The connection is closed or closing.
+    Gone,
+}
+
+impl EventLoop {
+    /// Gives every connection on the ready list one turn.
+    pub(super) fn read_ready(&mut self) {
+        for _ in 0..self.ready.len() {
+            let Some(id) = self.ready.pop_front() else { return };
+            let Some(connection) = find(&mut self.connections, id) else { continue };
+            connection.in_ready = false;
+            if connection.closing.is_some() {
+                self.discard_input(id);
+            } else {
+                self.read(id);
+            }
+        }
+    }
+
+    /// Reads and parses within the turn's budget; what is left goes on the ready list (N1).
+    fn read(&mut self, id: ConnectionId) {
+        let mut budget = self.shared.config.turn_bytes;
+        loop {
+            match self.parse(id) {
+                Fed::Drained => {}
+                Fed::Budget => return self.ready_again(id),
+                Fed::Suspended | Fed::Gone => return,
+            }
+            let Some(connection) = find(&mut self.connections, id) else { return };
+            if !connection.is_readable {
+                break;
+            }
+            let ring = connection.ring.take().or_else(|| self.rings.lease());
+            let (Some(mut ring), true) = (ring, budget > 0) else { return self.ready_again(id) };
+            let filled = ring.fill(&mut connection.stream);
+            let short = !ring.is_full();
+            connection.ring = Some(ring);
+            match filled {
+                Ok(0) => return self.close(id, CloseReason::PeerClosed),
+                Ok(read) => {
+                    budget = budget.saturating_sub(read);
+                    connection.bytes_in += read as u64;
+                    self.counters.bytes_in += read as u64;
+                    // A short read means empty, unless FIN is behind it: no second event tells.
+                    connection.is_readable = !short || connection.is_read_closed;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    connection.is_readable = false;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return self.close(id, socket_error(&error)),
+            }
+        }
+        self.return_ring(id);
+    }
+
+    fn ready_again(&mut self, id: ConnectionId) {
+        let Some(connection) = find(&mut self.connections, id) else { return };
+        push_ready(&mut self.ready, connection, id);
+        self.return_ring(id);
+    }
+
+    /// Gives an empty ring back to the pool.
+    fn return_ring(&mut self, id: ConnectionId) {
+        let Some(connection) = find(&mut self.connections, id) else { return };
+        if let Some(ring) = connection.ring.take_if(|ring| ring.is_empty()) {
+            self.rings.give_back(ring);
+        }
+    }
+
+    /// Feeds what waits outside the ring, then the ring.
+    fn parse(&mut self, id: ConnectionId) -> Fed {
+        let Some(connection) = find(&mut self.connections, id) else { return Fed::Gone };
+        if let Some(mut held) = connection.held.take() {
+            let (used, fed) = self.feed(id, &held.bytes);
+            held.bytes.drain(..used);
+            if fed != Fed::Drained {
+                if let Some(connection) = find(&mut self.connections, id) {
+                    connection.held = Some(held);
+                }
+                return fed;
+            }
+        }
+        let Some(connection) = find(&mut self.connections, id) else { return Fed::Gone };
+        let Some(mut ring) = connection.ring.take() else { return Fed::Drained };
+        let mut fed = Fed::Drained;
+        while fed == Fed::Drained && !ring.is_empty() {
+            let (used, result) = self.feed(id, ring.readable());
+            ring.consume(used);
+            fed = result;
+        }
+        self.keep_rest(id, ring, fed)
+    }
+
+    /// Puts the ring back to the connection, or its rest into a buffer that pins no ring.
+    fn keep_rest(&mut self, id: ConnectionId, mut ring: Ring, fed: Fed) -> Fed {
+        let Some(connection) = find(&mut self.connections, id) else {
+            self.rings.give_back(ring);
+            return Fed::Gone;
+        };
+        if fed != Fed::Suspended || ring.is_empty() {
+            connection.ring = Some(ring);
+            return fed;
+        }
+        let mut charge = Charge::empty(&self.shared.budget);
+        let mut bytes = Vec::with_capacity(ring.len());
+        let charged = charge.resize(ring.len());
+        while !ring.is_empty() {
+            bytes.extend_from_slice(ring.readable());
+            ring.consume(ring.readable().len());
+        }
+        self.rings.give_back(ring);
+        connection.held = Some(Box::new(Held { bytes, charge }));
+        if charged.is_err() {
+            self.close(id, CloseReason::OutOfMemory);
+            return Fed::Gone;
+        }
+        fed
+    }
+
+    /// Feeds `input` to the session and handles its events. Returns the bytes used.
+    fn feed(&mut self, id: ConnectionId, input: &[u8]) -> (usize, Fed) {
+        let mut rest = input;
+        let mut fed = Fed::Budget;
+        let mut replied = false;
+        for _ in 0..MESSAGES_PER_TURN {
+            let Some(connection) = find(&mut self.connections, id) else { return (0, Fed::Gone) };
+            if connection.closing.is_some() {
+                return (input.len(), Fed::Gone);
+            }
+            if !connection.takes_input(OUT_QUEUE_BYTES_MAX) {
+                fed = Fed::Suspended;
+                break;
+            }
+            let out = connection.out.buffer();
+            let event = connection.session.handle_input(&mut rest, out, self.now);
+            replied |= !out.is_empty();
+            match event {
+                Ok(Some(event)) => self.handle_event(id, event),
+                Ok(None) => {
+                    fed = if rest.is_empty() { Fed::Drained } else { Fed::Suspended };
+                    break;
+                }
+                Err(error) => {
+                    self.protocol_error(id, error);
+                    return (input.len(), Fed::Gone);
+                }
+            }
+        }
+        self.after_feed(id, replied);
+        (input.len() - rest.len(), fed)
+    }
+
+    /// Queues replies; where there are none, acknowledges at once until media has started.
+    fn after_feed(&mut self, id: ConnectionId, replied: bool) {
+        let Some(connection) = find(&mut self.connections, id) else { return };
+        if replied || !connection.out.is_empty() {
+            self.settle_out(id);
+        } else if !connection.session.is_active() {
+            connection.acknowledge_at_once();
+        }
+    }
+
+    fn protocol_error(&mut self, id: ConnectionId, error: ProtocolError) {
+        let reason = CloseReason::Protocol(error);
+        match error {
+            ProtocolError::UnsupportedVersion { .. } => self.close(id, reason),
+            ProtocolError::OverBudget => self.close(id, CloseReason::OutOfMemory),
+            _ => self.close_after_flush(id, reason, self.now),
+        }
+    }
+
+    fn handle_event(&mut self, id: ConnectionId, event: Event<'_>) {
+        match event {
+            Event::Media(piece) => {
+                let Some(slot) = self.publisher_slot(id, piece.msid) else { return };
+                self.make_room();
+                let result = self.live.media(slot, &piece, self.now);
+                self.check_memory(id, result);
+            }
+            Event::Data { msid, timestamp, body } => {
+                let Some(slot) = self.publisher_slot(id, msid) else { return };
+                let result = self.live.data(slot, timestamp, &body, self.now);
+                self.check_memory(id, result);
+            }
+            Event::Aggregate { msid, timestamp, body } => {
+                self.handle_aggregate(id, msid, timestamp, &body);
+            }
+            Event::MediaAborted { slot } => {
+                let Some(connection) = find(&mut self.connections, id) else { return };
+                for &(_, publisher) in &connection.publishers {
+                    self.live.abort(publisher, slot);
+                }
+            }
+            Event::Connect { app, .. } => self.handle_connect(id, &app),
+            Event::Publish { msid, name, kind: _ } => self.handle_publish(id, msid, &name),
+            Event::Play { msid, request } => self.handle_play(id, msid, &request),
+            Event::Unpublish { msid } => self.handle_unpublish(id, msid),
+            Event::StopPlay { msid } => self.handle_stop_play(id, msid),
+            Event::Pause { msid, paused } => {
+                self.with_player(id, msid, |player, log| player.cursor.pause(log, paused));
+            }
+            Event::ReceiveAudio { msid, on } => {
+                self.with_player(id, msid, |player, _| player.cursor.receive(MediaKind::Audio, on));
+            }
+            Event::ReceiveVideo { msid, on } => {
+                self.with_player(id, msid, |player, _| player.cursor.receive(MediaKind::Video, on));
+            }
+            Event::Disconnect => self.close_after_flush(id, CloseReason::Disconnect, self.now),
+        }
+    }
+
+    fn publisher_slot(&mut self, id: ConnectionId, msid: Msid) -> Option<usize> {
+        let connection = find(&mut self.connections, id)?;
+        connection.publishers.iter().find(|(at, _)| *at == msid).map(|&(_, slot)| slot)
+    }
+
+    fn handle_aggregate(&mut self, id: ConnectionId, msid: Msid, timestamp: u32, body: &[u8]) {
+        let Some(slot) = self.publisher_slot(id, msid) else { return };
+        for part in aggregate::split(body, timestamp) {
+            let kind = match part.message_type {
+                type_id::AUDIO => MediaKind::Audio,
+                type_id::VIDEO => MediaKind::Video,
+                type_id::DATA_AMF0 => {
+                    let result = self.live.data(slot, part.timestamp, part.body, self.now);
+                    self.check_memory(id, result);
+                    continue;
+                }
+                _ => continue,
+            };
+            let result = self.live.whole(slot, kind, part.timestamp, part.body, self.now);
+            self.check_memory(id, result);
+        }
+    }
+
+    /// Nearly out of memory: the largest unfinished message of this loop goes, so that the small
+    /// ones of everybody else still fit (N8).
+    fn make_room(&mut self) {
+        if self.shared.budget.percent() < MEMORY_EVICT_PERCENT {
+            return;
+        }
+        let Self { connections, live, .. } = self;
+        let partial = |connection: &crate::net::connection::Connection| {
+            let media = connection.publishers.iter().filter_map(|&(_, slot)| live.publisher(slot));
+            connection.session.partial_bytes() + media.map(|p| p.partial_bytes()).sum::<usize>()
+        };
+        let largest = connections.iter().map(|(slot, c)| (partial(c), c.id(slot))).max();
+        if let Some((bytes, id)) = largest
+            && bytes > 0
+        {
+            self.close(id, CloseReason::OutOfMemory);
+        }
+    }
+
+    fn check_memory(&mut self, id: ConnectionId, result: Result<(), OverBudget>) {
+        if result.is_err() {
+            self.close(id, CloseReason::OutOfMemory);
+        }
+    }
+
+    fn handle_connect(&mut self, id: ConnectionId, app: &[u8]) {
+        let apps = &self.shared.config.apps;
+        let is_known = apps.is_empty() || apps.contains(&normal_app(app));
+        let is_ending = self.shutdown.is_some();
+        let Some(connection) = find(&mut self.connections, id) else { return };
+        let out = connection.out.buffer();
+        if is_ending {
+            connection.session.reject_connect(Status::ConnectAppShutdown, "Shutting down.", out);
+        } else if !is_known {
+            connection.session.reject_connect(Status::ConnectInvalidApp, "No such app.", out);
+        } else {
+            connection.app = app.into();
+            return connection.session.accept_connect(out);
+        }
+        self.close_after_flush(id, CloseReason::Refused, self.now);
+    }
+
+    fn handle_publish(&mut self, id: ConnectionId, msid: Msid, name: &[u8]) {
+        let Some(connection) = find(&mut self.connections, id) else { return };
+        match StreamKey::new(&connection.app, name) {
+            Ok(key) => {
+                let asked = self.now;
+                self.try_publish(id, PendingPublish { msid, key, asked, granted: false });
+            }
+            Err(_) => self.refuse_publish(id, msid, Status::PublishBadName, "Bad stream name."),
+        }
+    }
+
+    /// Asks the directory; the answer may be to ask again.
+    pub(super) fn try_publish(&mut self, id: ConnectionId, mut pending: PendingPublish) {
+        let shared = Arc::clone(&self.shared);
+        let Some(connection) = find(&mut self.connections, id) else { return };
+        let claim = Claim { on: self.id, address: connection.address, asked: pending.asked };
+        let (msid, now) = (pending.msid, self.now);
+        let directory = &mut shared.directory();
+        match self.live.publish(directory, &pending.key, (id, msid), claim, now) {
+            PublishAnswer::Ready(slot) => {
+                connection.publishers.push((msid, slot));
+                self.publish_ready_on(id, msid, &pending.key);
+            }
+            PublishAnswer::AwaitHandover(slot) => {
+                connection.publishers.push((msid, slot));
+                pending.granted = true;
+                connection.pending = Some(Box::new(pending));
+            }
+            PublishAnswer::Wait => {
+                connection.pending = Some(Box::new(pending));
+                self.arm(id);
+            }
+            PublishAnswer::Refused(status, text) => self.refuse_publish(id, msid, status, text),
+        }
+    }
+
+    /// The predecessor has handed over.
+    pub(super) fn publish_ready(&mut self, id: ConnectionId) {
+        let Some(connection) = find(&mut self.connections, id) else { return };
+        if let Some(pending) = connection.pending.take() {
+            self.publish_ready_on(id, pending.msid, &pending.key);
+        }
+    }
+
+    fn publish_ready_on(&mut self, id: ConnectionId, msid: Msid, key: &StreamKey) {
+        let Some(connection) = find(&mut self.connections, id) else { return };
+        log::info!("session {} publishes {key}", connection.session_id);
+        connection.session.accept_publish(msid, connection.out.buffer());
+        push_ready(&mut self.ready, connection, id);
+        self.settle_out(id);
+        self.arm(id);
+    }
+
+    fn refuse_publish(&mut self, id: ConnectionId, msid: Msid, status: Status, text: &str) {
+        let Some(connection) = find(&mut self.connections, id) else { return };
+        connection.session.reject_publish(msid, status, text, connection.out.buffer());
+        self.close_after_flush(id, CloseReason::Refused, self.now);
+    }
+
+    fn handle_play(&mut self, id: ConnectionId, msid: Msid, request: &PlayRequest) {
+        let shared = Arc::clone(&self.shared);
+        let now = self.now;
+        let Some(connection) = find(&mut self.connections, id) else { return };
+        let answer = match StreamKey::new(&connection.app, &request.name) {
+            Ok(key) => {
+                log::info!("session {} plays {key}", connection.session_id);
+                let duration = duration_ms(request);
+                self.live.play(&mut shared.directory(), &key, (id, msid), duration, now)
+            }
+            Err(_) => PlayAnswer::Refused(Status::PlayStreamNotFound, "Bad stream name."),
+        };
+        match answer {
+            PlayAnswer::Accepted(slot) => {
+                connection.players.push(slot);
+                connection.session.accept_play(msid, connection.out.buffer());
+                push_flush(&mut self.flush, connection, id);
+                self.arm(id);
+            }
+            PlayAnswer::Refused(status, text) => {
+                connection.session.reject_play(msid, status, text, connection.out.buffer());
+                self.close_after_flush(id, CloseReason::Refused, now);
+            }
+        }
+    }
+
+    fn handle_unpublish(&mut self, id: ConnectionId, msid: Msid) {
+        let shared = Arc::clone(&self.shared);
+        let Some(slot) = self.publisher_slot(id, msid) else { return };
+        let Some(connection) = find(&mut self.connections, id) else { return };
+        connection.publishers.retain(|&(_, other)| other != slot);
+        self.live.unpublish(&mut shared.directory(), slot, true, self.now);
+    }
+
+    fn handle_stop_play(&mut self, id: ConnectionId, msid: Msid) {
+        let shared = Arc::clone(&self.shared);
+        let Some(connection) = find(&mut self.connections, id) else { return };
+        let live = &mut self.live;
+        let of_msid = |&slot: &usize| live.player(slot).is_some_and(|(p, _)| p.msid == msid);
+        let Some(at) = connection.players.iter().position(of_msid) else { return };
+        let slot = connection.players.remove(at);
+        self.live.stop(&mut shared.directory(), slot);
+    }
+
+    fn with_player(
+        &mut self,
+        id: ConnectionId,
+        msid: Msid,
+        change: impl FnOnce(&mut crate::service::live::Player, &crate::media::log::StreamLog),
+    ) {
+        let Some(connection) = find(&mut self.connections, id) else { return };
+        for &slot in &connection.players {
+            if let Some((player, log)) = self.live.player(slot)
+                && player.msid == msid
+            {
+                change(player, log);
+                return push_flush(&mut self.flush, connection, id);
+            }
+        }
+    }
+}
+
+/// Play duration in ms; absent, negative and not a number play to the end.
+fn duration_ms(request: &PlayRequest) -> Option<u32> {
+    let duration = request.duration.filter(|ms| *ms >= 0.0)?;
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a float cast saturates; the value is not negative"
+    )]
+    let duration = duration as u32;
+    Some(duration.max(1))
+}
+
+/// What a failed read or write means.
+pub(super) fn socket_error(error: &io::Error) -> CloseReason {
+    CloseReason::Socket(error.raw_os_error().unwrap_or(0))
+}

@@ -1,0 +1,415 @@
+//! The process: listeners, loops, signals, statistics, shutdown.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use mio::net::TcpListener;
+use mio::{Poll, Waker};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::iterator::Signals;
+
+use super::affinity;
+use super::event_loop::{self, EventLoop, LoopSetup, Message};
+use super::listener::{self, SocketOptions};
+use super::log_writer::{self, LogWriter};
+use super::mailbox::{Address, Mailbox, Outbox, mailbox};
+use crate::budget::Budget;
+use crate::limits::REPORT_WAIT_MS;
+use crate::rtmp::session::SessionConfig;
+use crate::service::CloseReason;
+use crate::service::directory::{Directory, DirectoryLimits};
+use crate::service::live::LiveConfig;
+use crate::service::message::LoopId;
+use crate::service::stats::Report;
+use crate::time::Millis;
+
+/// Everything the network layer is told; plain data, sizes in bytes, times in ms, 0 for never.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// Addresses to listen on.
+    pub listen: Vec<SocketAddr>,
+    /// Number of loops.
+    pub loops: usize,
+    /// CPU of each loop, if they are pinned.
+    pub pins: Option<Vec<usize>>,
+    /// One listener per loop and address instead of one per address.
+    pub reuseport: bool,
+    /// Backlog of each listener.
+    pub backlog: i32,
+    /// Options of accepted sockets.
+    pub socket: SocketOptions,
+    /// Rings per loop.
+    pub rings: usize,
+    /// Size of a ring.
+    pub ring_bytes: usize,
+    /// Bytes read from one connection in one turn.
+    pub turn_bytes: usize,
+    /// Messages per mailbox.
+    pub mailbox: usize,
+    /// Connections in all.
+    pub max_connections: usize,
+    /// Connections per address; 0: no limit.
+    pub max_per_address: usize,
+    /// Apps that may be connected to; empty: all.
+    pub apps: Vec<Vec<u8>>,
+    /// A peer that accepts no byte for this long is closed.
+    pub blocked_timeout_ms: u64,
+    /// A publisher without media for this long is closed.
+    pub publisher_timeout_ms: u64,
+    /// How long the end may take.
+    pub grace_ms: u64,
+    /// Interval of statistics.
+    pub stats_interval_ms: u64,
+    /// Statistics as JSON.
+    pub stats_json: bool,
+}
+
+/// What all loops share (N5): immutable settings, counters, and the directory.
+#[derive(Debug)]
+pub struct Shared {
+    /// Settings.
+    pub config: ServerConfig,
+    /// Settings of sessions.
+    pub session: Arc<SessionConfig>,
+    /// Settings of live streams.
+    pub live: LiveConfig,
+    /// Variable memory.
+    pub budget: Arc<Budget>,
+    directory: Mutex<Directory>,
+    loads: Vec<AtomicUsize>,
+    connections: AtomicUsize,
+    sessions: AtomicU64,
+    addresses: Mutex<HashMap<IpAddr, usize>>,
+}
+
+impl Shared {
+    /// Shared state of a process that has not started.
+    #[must_use]
+    pub fn new(
+        config: ServerConfig,
+        session: SessionConfig,
+        live: LiveConfig,
+        directory: DirectoryLimits,
+    ) -> Self {
+        Self {
+            session: Arc::new(session),
+            budget: Arc::clone(&live.setup.budget),
+            live,
+            directory: Mutex::new(Directory::new(directory)),
+            loads: (0..config.loops).map(|_| AtomicUsize::new(0)).collect(),
+            connections: AtomicUsize::new(0),
+            sessions: AtomicU64::new(0),
+            addresses: Mutex::new(HashMap::new()),
+            config,
+        }
+    }
+
+    /// The directory, for one transition. A panic ends the process (N14), so poison cannot be seen.
+    pub fn directory(&self) -> MutexGuard<'_, Directory> {
+        self.directory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Connections of a loop, those on their way to it included.
+    #[must_use]
+    pub fn load(&self, of: LoopId) -> &AtomicUsize {
+        self.loads.get(of.0).unwrap_or(&self.connections)
+    }
+
+    /// The number of the next session.
+    #[must_use]
+    pub fn next_session_id(&self) -> u64 {
+        self.sessions.fetch_add(1, Relaxed) + 1
+    }
+
+    /// Counts a new connection in, or says which limit forbids it.
+    ///
+    /// # Errors
+    /// The limit.
+    pub fn admit(&self, address: IpAddr) -> Result<(), CloseReason> {
+        if self.connections.fetch_add(1, Relaxed) >= self.config.max_connections {
+            self.connections.fetch_sub(1, Relaxed);
+            return Err(CloseReason::TooManyConnections);
+        }
+        if self.config.max_per_address == 0 {
+            return Ok(());
+        }
+        let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = addresses.entry(address).or_insert(0);
+        if *count >= self.config.max_per_address {
+            self.connections.fetch_sub(1, Relaxed);
+            return Err(CloseReason::TooManyFromAddress);
+        }
+        *count += 1;
+        Ok(())
+    }
+
+    /// Counts a connection out.
+    pub fn dismiss(&self, address: IpAddr) {
+        self.connections.fetch_sub(1, Relaxed);
+        if self.config.max_per_address == 0 {
+            return;
+        }
+        let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = addresses.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                addresses.remove(&address);
+            }
+        }
+    }
+}
+
+/// Why the server could not start or had to end.
+#[derive(Debug)]
+pub enum NetError {
+    /// An address cannot be listened on.
+    Bind(SocketAddr, io::Error),
+    /// Something else the kernel refused.
+    System(&'static str, io::Error),
+}
+
+impl std::fmt::Display for NetError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Bind(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            Self::System(what, error) => write!(f, "{what}: {error}"),
+        }
+    }
+}
+
+/// How an orderly run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// SIGTERM or SIGINT, everybody was told.
+    Gracefully,
+    /// A second signal.
+    BySecondSignal(i32),
+}
+
+enum Event {
+    Signal(i32),
+    LoopEnded,
+}
+
+/// Listening sockets by loop, and the addresses they got.
+#[derive(Debug)]
+pub struct Bound {
+    listeners: Vec<Vec<TcpListener>>,
+    /// Real addresses, in the order of `--listen`.
+    pub addresses: Vec<SocketAddr>,
+}
+
+/// Binds all addresses.
+///
+/// # Errors
+/// [`NetError::Bind`].
+pub fn bind(config: &ServerConfig) -> Result<Bound, NetError> {
+    let mut bound =
+        Bound { listeners: (0..config.loops).map(|_| Vec::new()).collect(), addresses: Vec::new() };
+    for &address in &config.listen {
+        let error = |error| NetError::Bind(address, error);
+        // A plain socket first: a second group on the port would silently split the traffic.
+        let plain = listener::bind(address, config.backlog, false).map_err(error)?;
+        let real = plain.local_addr().map_err(error)?;
+        bound.addresses.push(real);
+        if !config.reuseport {
+            if let Some(first) = bound.listeners.first_mut() {
+                first.push(plain);
+            }
+            continue;
+        }
+        drop(plain);
+        for listeners in &mut bound.listeners {
+            listeners.push(listener::bind(real, config.backlog, true).map_err(error)?);
+        }
+    }
+    Ok(bound)
+}
+
+type LoopAddress = Address<Message, Waker>;
+
+/// Runs the loops until a signal ends them. `clock` is the process's time zero.
+///
+/// # Errors
+/// [`NetError`] before the first loop runs; later failures end the process (N14).
+pub fn run(
+    shared: &Arc<Shared>,
+    bound: Bound,
+    mut log: LogWriter,
+    clock: Instant,
+) -> Result<Ended, NetError> {
+    let (events, inbox) = bounded(64);
+    watch_signals(events.clone()).map_err(|e| NetError::System("cannot watch signals", e))?;
+    let system = |error| NetError::System("cannot start a loop", error);
+    let mut parts = Vec::new();
+    for _ in 0..shared.config.loops {
+        let poll = Poll::new().map_err(system)?;
+        let waker = Waker::new(poll.registry(), event_loop::waker_token()).map_err(system)?;
+        let (address, mailbox) = mailbox(shared.config.mailbox, Arc::new(waker));
+        parts.push((poll, address, mailbox));
+    }
+    let addresses: Vec<LoopAddress> = parts.iter().map(|(_, address, _)| address.clone()).collect();
+    let mut threads = Vec::new();
+    for (index, ((poll, _, mailbox), listeners)) in
+        parts.into_iter().zip(bound.listeners).enumerate()
+    {
+        let setup = setup(index, shared, (poll, mailbox), listeners, &addresses, clock);
+        threads.push(start_loop(setup, events.clone()).map_err(system)?);
+    }
+    Ok(supervise(shared, &addresses, &inbox, threads, &mut log, clock))
+}
+
+fn setup(
+    index: usize,
+    shared: &Arc<Shared>,
+    (poll, mailbox): (Poll, Mailbox<Message>),
+    listeners: Vec<TcpListener>,
+    addresses: &[LoopAddress],
+    clock: Instant,
+) -> LoopSetup {
+    LoopSetup {
+        id: LoopId(index),
+        shared: Arc::clone(shared),
+        poll,
+        mailbox,
+        outbox: Outbox::new(addresses.to_vec()),
+        listeners,
+        clock,
+    }
+}
+
+fn start_loop(setup: LoopSetup, events: Sender<Event>) -> io::Result<JoinHandle<()>> {
+    let index = setup.id.0;
+    let pin = setup.shared.config.pins.as_ref().and_then(|pins| pins.get(index).copied());
+    let run = move || {
+        if let Some(Err(error)) = pin.map(affinity::pin) {
+            log::warn!("loop {index} cannot be pinned: {error}");
+        }
+        if let Err(error) = EventLoop::new(setup).and_then(EventLoop::run) {
+            fatal(&format!("loop {index} failed: {error}"));
+        }
+        // The main thread waits for this; if it is gone the process ends anyway.
+        let _ = events.send(Event::LoopEnded);
+    };
+    thread::Builder::new().name(format!("loop-{index}")).spawn(run)
+}
+
+fn watch_signals(events: Sender<Event>) -> io::Result<()> {
+    // SIGHUP is caught so that it never kills.
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1, SIGHUP])?;
+    let run = move || {
+        for signal in signals.forever() {
+            if events.send(Event::Signal(signal)).is_err() {
+                return;
+            }
+        }
+    };
+    thread::Builder::new().name("signals".into()).spawn(run).map(drop)
+}
+
+/// The main thread: signals, statistics, the end.
+fn supervise(
+    shared: &Arc<Shared>,
+    addresses: &[LoopAddress],
+    inbox: &Receiver<Event>,
+    threads: Vec<JoinHandle<()>>,
+    log: &mut LogWriter,
+    clock: Instant,
+) -> Ended {
+    let interval = Duration::from_millis(shared.config.stats_interval_ms);
+    let mut last: Option<Report> = None;
+    let mut ending = false;
+    let mut left = threads.len();
+    let mut next_report = clock.elapsed() + interval;
+    while left > 0 {
+        let event = if interval.is_zero() {
+            inbox.recv().ok()
+        } else {
+            inbox.recv_timeout(next_report.saturating_sub(clock.elapsed())).ok()
+        };
+        match event {
+            Some(Event::Signal(signal @ (SIGTERM | SIGINT))) if ending => {
+                return Ended::BySecondSignal(signal);
+            }
+            Some(Event::Signal(SIGTERM | SIGINT)) => {
+                ending = true;
+                log::info!("shutting down within {} ms", shared.config.grace_ms);
+                let at = now(clock).plus(shared.config.grace_ms);
+                broadcast(addresses, || Message::Shutdown(at));
+            }
+            Some(Event::Signal(SIGUSR1)) => report(shared, addresses, log, &mut last, clock),
+            Some(Event::Signal(_)) => {}
+            Some(Event::LoopEnded) => left -= 1,
+            None => {
+                report(shared, addresses, log, &mut last, clock);
+                next_report += interval;
+            }
+        }
+    }
+    for thread in threads {
+        // A loop that panicked has ended the process already.
+        let _ = thread.join();
+    }
+    Ended::Gracefully
+}
+
+fn now(clock: Instant) -> Millis {
+    Millis(u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX))
+}
+
+fn broadcast(addresses: &[LoopAddress], message: impl Fn() -> Message) {
+    for address in addresses {
+        let mut letter = message();
+        // The main thread may wait for room; loops never do.
+        while let Err(back) = address.try_send(letter) {
+            letter = back;
+            thread::park_timeout(Duration::from_millis(1));
+        }
+        address.wake_if_asleep();
+    }
+}
+
+fn report(
+    shared: &Arc<Shared>,
+    addresses: &[LoopAddress],
+    log: &mut LogWriter,
+    last: &mut Option<Report>,
+    clock: Instant,
+) {
+    let (sender, receiver) = bounded(addresses.len());
+    broadcast(addresses, || Message::Report(sender.clone()));
+    let patience = Duration::from_millis(REPORT_WAIT_MS);
+    let mut loops: Vec<_> =
+        addresses.iter().filter_map(|_| receiver.recv_timeout(patience).ok()).collect();
+    loops.sort_by_key(|report| report.id);
+    let budget = &shared.budget;
+    let memory = (budget.used(), budget.peak(), budget.max());
+    let report = Report { at: now(clock), memory, log_lines_lost: log_writer::lines_lost(), loops };
+    let text = if shared.config.stats_json {
+        report.json(last.as_ref())
+    } else {
+        report.table(last.as_ref())
+    };
+    // Writing to the log channel cannot fail.
+    let _ = log.write_all(text.as_bytes());
+    *last = Some(report);
+}
+
+/// A failure that leaves no server worth running (N14).
+pub fn fatal(what: &str) -> ! {
+    log::error!("{what}");
+    // Past the log thread, which may be what failed.
+    let _ = writeln!(io::stderr(), "fatal: {what}");
+    std::process::exit(crate::limits::EXIT_FATAL)
+}
+
+/// A panic in any thread is logged and ends the process (N14).
+pub fn exit_on_panic() {
+    std::panic::set_hook(Box::new(|panic| fatal(&panic.to_string())));
+}

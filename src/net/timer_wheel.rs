@@ -1,0 +1,55 @@
+//! Deadlines of connections in ticks of 100 ms: one live entry per connection.
+//!
+//! Lazy: a deadline that moves later is found out when the old entry expires, so traffic never
+//! touches the wheel. Deadlines of a second and more are rounded up to full seconds, so that ten
+//! thousand idle connections cause at most one wake-up per second (N12).
+
+use std::collections::BTreeMap;
+
+use crate::service::publisher::ConnectionId;
+use crate::time::Millis;
+
+const TICK_MS: u64 = 100;
+const COARSE_TICKS: u64 = 10;
+
+/// A point in time as the wheel counts it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tick(u64);
+
+/// See the module documentation.
+#[derive(Debug, Default)]
+pub struct TimerWheel {
+    slots: BTreeMap<Tick, Vec<ConnectionId>>,
+}
+
+impl TimerWheel {
+    /// The tick at which a deadline is over.
+    #[must_use]
+    pub fn tick(deadline: Millis, now: Millis) -> Tick {
+        let tick = deadline.0.div_ceil(TICK_MS);
+        if deadline.since(now) < TICK_MS * COARSE_TICKS {
+            return Tick(tick);
+        }
+        Tick(tick.div_ceil(COARSE_TICKS) * COARSE_TICKS)
+    }
+
+    /// Adds an entry.
+    pub fn insert(&mut self, tick: Tick, connection: ConnectionId) {
+        self.slots.entry(tick).or_default().push(connection);
+    }
+
+    /// When the next entry expires.
+    #[must_use]
+    pub fn next(&self) -> Option<Millis> {
+        self.slots.first_key_value().map(|(tick, _)| Millis(tick.0 * TICK_MS))
+    }
+
+    /// Takes the entries of the oldest tick that is over.
+    pub fn expired(&mut self, now: Millis) -> Option<(Tick, Vec<ConnectionId>)> {
+        let first = self.slots.first_entry()?;
+        if first.key().0 * TICK_MS > now.0 {
+            return None;
+        }
+        Some(first.remove_entry())
+    }
+}

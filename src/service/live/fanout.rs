@@ -1,0 +1,100 @@
+//! Messages of other loops: frames, snapshots, endings, subscriptions.
+
+use super::{Action, Live};
+use crate::service::directory::Directory;
+use crate::service::key::StreamKey;
+use crate::service::message::{Ending, Epoch, LiveMessage, Post, Subscriber, SubscriptionId};
+use crate::service::stream::{ArrivedFrame, Role, Snapshot};
+use crate::time::Millis;
+
+impl Live {
+    /// One message from the mailbox, or from this loop to itself.
+    pub fn handle(&mut self, message: LiveMessage, directory: &mut Directory, now: Millis) {
+        match message {
+            LiveMessage::Subscribe { key, epoch, subscriber } => {
+                self.handle_subscribe(&key, epoch, subscriber);
+            }
+            LiveMessage::Unsubscribe { key, epoch, subscriber } => {
+                if let Some(owner) = self.owned(&key, epoch).and_then(|stream| stream.owner_mut()) {
+                    owner.followers.retain(|follower| *follower != subscriber);
+                }
+            }
+            LiveMessage::Snapshot { id, snapshot } => self.handle_snapshot(id, snapshot, now),
+            LiveMessage::Frame { id, arrived } => self.handle_frame(id, arrived, now),
+            LiveMessage::Ended { id, epoch, ending } => self.handle_ended(id, epoch, ending),
+            LiveMessage::Evict { key, epoch, successor, successor_epoch } => {
+                self.handle_evict(&key, epoch, (successor, successor_epoch));
+            }
+            LiveMessage::Handover { key, epoch } => {
+                self.handle_handover(directory, &key, epoch, now);
+            }
+        }
+    }
+
+    fn owned(
+        &mut self,
+        key: &StreamKey,
+        epoch: Epoch,
+    ) -> Option<&mut crate::service::stream::LocalStream> {
+        let slot = *self.by_key.get(key)?;
+        self.streams.get_mut(slot).filter(|stream| stream.epoch == epoch)
+    }
+
+    fn handle_subscribe(&mut self, key: &StreamKey, epoch: Epoch, subscriber: Subscriber) {
+        let awaits = self.awaited.iter().any(|awaited| awaited.epoch == epoch);
+        let Some(stream) = self.owned(key, epoch) else { return };
+        let Some(owner) = stream.owner_mut() else { return };
+        owner.followers.retain(|follower| follower.on != subscriber.on);
+        owner.followers.push(subscriber);
+        if !awaits {
+            let message = stream.snapshot(subscriber.id);
+            self.posts.push(Post { to: subscriber.on, message });
+        }
+    }
+
+    fn handle_snapshot(&mut self, id: SubscriptionId, snapshot: Snapshot, now: Millis) {
+        let Some(stream) = self.stream_by_id(id) else { return };
+        if stream.adopt_snapshot(snapshot, now) {
+            self.announce(id.slot);
+            self.schedule(id.slot, crate::rtmp::session::MediaKind::Video, now);
+        }
+    }
+
+    fn handle_frame(&mut self, id: SubscriptionId, arrived: ArrivedFrame, now: Millis) {
+        let Some(stream) = self.stream_by_id(id) else { return };
+        let was_live = stream.is_live();
+        let kind = arrived.frame.kind();
+        if stream.adopt_frame(arrived, now) {
+            if !was_live {
+                self.announce(id.slot);
+            }
+            self.schedule(id.slot, kind, now);
+        }
+    }
+
+    fn handle_ended(&mut self, id: SubscriptionId, epoch: Epoch, ending: Ending) {
+        let Some(stream) = self.stream_by_id(id) else { return };
+        if epoch < stream.epoch {
+            return;
+        }
+        stream.epoch = epoch;
+        if matches!(stream.role, Role::Follower { .. }) {
+            stream.role = Role::Vacant;
+        }
+        stream.is_expected = false;
+        stream.is_held = ending == Ending::Held;
+        stream.log.close_gop();
+        for &slot in &stream.players.clone() {
+            let Some(stream) = self.streams.get(id.slot) else { return };
+            let Some(player) = self.players.get_mut(slot) else { continue };
+            match ending {
+                Ending::Held => player.cursor.publisher_lost(&stream.log),
+                Ending::Final => {
+                    player.cursor.end_here(&stream.log);
+                    player.is_ending = true;
+                    self.actions.push(Action::Flush(player.connection));
+                }
+            }
+        }
+    }
+}

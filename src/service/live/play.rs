@@ -1,0 +1,110 @@
+//! Players of this loop: join, wait, leave.
+
+use super::{Live, PlayAnswer, Player};
+use crate::limits::MEMORY_REFUSE_PERCENT;
+use crate::media::cursor::Cursor;
+use crate::rtmp::Msid;
+use crate::rtmp::session::Status;
+use crate::service::directory::{Directory, SubscribeOutcome};
+use crate::service::key::StreamKey;
+use crate::service::message::Subscriber;
+use crate::service::publisher::ConnectionId;
+use crate::service::stream::Role;
+use crate::time::Millis;
+
+impl Live {
+    /// A connection wants to play.
+    pub fn play(
+        &mut self,
+        directory: &mut Directory,
+        key: &StreamKey,
+        who: (ConnectionId, Msid),
+        duration_ms: Option<u32>,
+        now: Millis,
+    ) -> PlayAnswer {
+        if self.budget().percent() >= MEMORY_REFUSE_PERCENT {
+            return PlayAnswer::Refused(Status::PlayFailed, "Server memory is full.");
+        }
+        let slot = self.stream_slot(key);
+        let Some(is_fed) = self.subscribe(directory, slot) else {
+            self.remove_if_unused(slot);
+            return PlayAnswer::Refused(Status::PlayFailed, "Too many streams.");
+        };
+        let waits = self.config.wait_for_publisher;
+        let wait_ms = self.config.wait_ms;
+        let Some(stream) = self.streams.get_mut(slot) else {
+            return PlayAnswer::Refused(Status::PlayStreamNotFound, "No such stream.");
+        };
+        if !is_fed && !stream.is_held && !waits {
+            self.leave(directory, slot);
+            return PlayAnswer::Refused(Status::PlayStreamNotFound, "No such stream.");
+        }
+        let player = Player {
+            connection: who.0,
+            msid: who.1,
+            stream: slot,
+            cursor: Cursor::join(&stream.log, duration_ms),
+            waits_until: (!is_fed).then_some(now.plus(wait_ms)),
+            is_ending: false,
+            bytes: 0,
+        };
+        let player = self.players.insert(player);
+        stream.players.push(player);
+        PlayAnswer::Accepted(player)
+    }
+
+    /// A player leaves.
+    pub fn stop(&mut self, directory: &mut Directory, player: usize) {
+        let Some(gone) = self.players.try_remove(player) else { return };
+        let Some(stream) = self.streams.get_mut(gone.stream) else { return };
+        stream.players.retain(|&slot| slot != player);
+        if stream.players.is_empty() {
+            self.leave(directory, gone.stream);
+        }
+    }
+
+    /// Makes sure that the directory knows this loop's interest. `None`: too many streams. Else
+    /// whether a publisher feeds the stream now.
+    fn subscribe(&mut self, directory: &mut Directory, slot: usize) -> Option<bool> {
+        let stream = self.streams.get_mut(slot)?;
+        if stream.is_subscribed {
+            return Some(stream.is_live() || stream.is_expected);
+        }
+        let subscriber = Subscriber { on: self.id, id: stream.id };
+        let fed = match directory.subscribe(&stream.key, subscriber) {
+            SubscribeOutcome::Live { owner, posts } => {
+                if owner != self.id {
+                    stream.is_expected = true;
+                    self.posts.extend(posts);
+                }
+                true
+            }
+            SubscribeOutcome::Held => {
+                stream.is_held = true;
+                false
+            }
+            SubscribeOutcome::Idle => false,
+            SubscribeOutcome::Full => return None,
+        };
+        stream.is_subscribed = true;
+        Some(fed)
+    }
+
+    /// The last player of a local stream has left.
+    fn leave(&mut self, directory: &mut Directory, slot: usize) {
+        let Some(stream) = self.streams.get_mut(slot) else { return };
+        if !stream.players.is_empty() {
+            return;
+        }
+        if stream.is_subscribed {
+            stream.is_subscribed = false;
+            let me = self.id;
+            let posts = directory.unsubscribe(&stream.key, me, stream.id);
+            self.posts.extend(posts.into_iter().filter(|post| post.to != me));
+        }
+        if matches!(stream.role, Role::Follower { .. }) {
+            stream.role = Role::Vacant;
+        }
+        self.remove_if_unused(slot);
+    }
+}

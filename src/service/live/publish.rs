@@ -1,0 +1,266 @@
+//! Publishers of this loop: grant, media, end, takeover.
+
+use std::sync::Arc;
+
+use super::{Action, Awaited, Live, PublishAnswer};
+use crate::budget::OverBudget;
+use crate::limits::MEMORY_REFUSE_PERCENT;
+use crate::media::frame::Frame;
+use crate::media::metadata::{DataMessage, parse_data};
+use crate::rtmp::Msid;
+use crate::rtmp::session::{MediaKind, MediaPiece, Status};
+use crate::service::directory::{Claim, Directory, Granted, PublishOutcome};
+use crate::service::key::StreamKey;
+use crate::service::message::{Ending, Epoch, LiveMessage, LoopId, Post};
+use crate::service::publisher::{ConnectionId, Publisher};
+use crate::service::stream::{Owner, Role};
+use crate::time::Millis;
+
+impl Live {
+    /// A connection wants to publish.
+    pub fn publish(
+        &mut self,
+        directory: &mut Directory,
+        key: &StreamKey,
+        who: (ConnectionId, Msid),
+        claim: Claim,
+        now: Millis,
+    ) -> PublishAnswer {
+        if self.budget().percent() >= MEMORY_REFUSE_PERCENT {
+            return PublishAnswer::Refused(Status::PublishRejected, "Server memory is full.");
+        }
+        match directory.publish(key, claim, now) {
+            PublishOutcome::Granted(granted) => self.granted(key, who, granted, now),
+            PublishOutcome::Wait => PublishAnswer::Wait,
+            PublishOutcome::InUse => {
+                PublishAnswer::Refused(Status::PublishBadName, "Stream name is in use.")
+            }
+            PublishOutcome::Full => {
+                PublishAnswer::Refused(Status::PublishRejected, "Too many publishers or streams.")
+            }
+        }
+    }
+
+    fn granted(
+        &mut self,
+        key: &StreamKey,
+        who: (ConnectionId, Msid),
+        granted: Granted,
+        now: Millis,
+    ) -> PublishAnswer {
+        self.posts.extend(granted.posts);
+        let slot = self.stream_slot(key);
+        let grant = (granted.epoch, Arc::clone(&granted.activity));
+        let publisher = Publisher::new(who.0, who.1, slot, grant, &self.config.setup, now);
+        let publisher = self.publishers.insert(publisher);
+        self.evict_local(slot);
+        let me = self.id;
+        if let Some(stream) = self.streams.get_mut(slot) {
+            let followers = granted.subscribers.into_iter().filter(|s| s.on != me).collect();
+            stream.begin_epoch(granted.epoch);
+            stream.role = Role::Owner(Owner { publisher, followers });
+        }
+        self.announce(slot);
+        let Some(previous) = granted.previous else { return PublishAnswer::Ready(publisher) };
+        if !granted.await_handover {
+            granted.activity.continue_after(&previous);
+            return PublishAnswer::Ready(publisher);
+        }
+        self.awaited.push(Awaited {
+            key: key.clone(),
+            epoch: granted.epoch,
+            activity: granted.activity,
+            previous,
+            successor: None,
+            left: None,
+        });
+        PublishAnswer::AwaitHandover(publisher)
+    }
+
+    /// Body bytes of an audio or video message.
+    ///
+    /// # Errors
+    /// [`OverBudget`]: the memory budget is full.
+    pub fn media(
+        &mut self,
+        publisher: usize,
+        piece: &MediaPiece<'_>,
+        now: Millis,
+    ) -> Result<(), OverBudget> {
+        let Some(sender) = self.publishers.get_mut(publisher) else { return Ok(()) };
+        if let Some(frame) = sender.piece(piece, &mut self.copied, now)? {
+            self.emit(publisher, frame, now);
+        }
+        Ok(())
+    }
+
+    /// A whole audio or video message (a part of an aggregate).
+    ///
+    /// # Errors
+    /// [`OverBudget`].
+    pub fn whole(
+        &mut self,
+        publisher: usize,
+        kind: MediaKind,
+        timestamp: u32,
+        body: &[u8],
+        now: Millis,
+    ) -> Result<(), OverBudget> {
+        let Some(sender) = self.publishers.get_mut(publisher) else { return Ok(()) };
+        let frame = sender.whole(kind, timestamp, body, &mut self.copied, now)?;
+        self.emit(publisher, frame, now);
+        Ok(())
+    }
+
+    /// A data message. Malformed ones are dropped.
+    ///
+    /// # Errors
+    /// [`OverBudget`].
+    pub fn data(
+        &mut self,
+        publisher: usize,
+        timestamp: u32,
+        body: &[u8],
+        now: Millis,
+    ) -> Result<(), OverBudget> {
+        let Some(sender) = self.publishers.get_mut(publisher) else { return Ok(()) };
+        let frame = match parse_data(body) {
+            Ok(DataMessage::Metadata(body)) => sender.data_frame(&body, &mut self.copied)?,
+            Ok(DataMessage::DataFrame { body, .. }) => sender.data_frame(body, &mut self.copied)?,
+            Ok(DataMessage::Forward(body)) => {
+                sender.whole(MediaKind::Data, timestamp, body, &mut self.copied, now)?
+            }
+            Ok(DataMessage::Clear { name }) => {
+                let stream = sender.stream;
+                if let Some(stream) = self.streams.get_mut(stream) {
+                    stream.log.clear_data_frame(name);
+                }
+                return Ok(());
+            }
+            Ok(DataMessage::Drop) | Err(_) => return Ok(()),
+        };
+        self.emit(publisher, frame, now);
+        Ok(())
+    }
+
+    /// Abort: forgets the unfinished message on a chunk-stream slot.
+    pub fn abort(&mut self, publisher: usize, slot: usize) {
+        if let Some(sender) = self.publishers.get_mut(publisher) {
+            sender.forget_partial(slot);
+        }
+    }
+
+    /// The publisher leaves: explicitly (players are told) or lost (players are held).
+    pub fn unpublish(
+        &mut self,
+        directory: &mut Directory,
+        publisher: usize,
+        unpublished: bool,
+        now: Millis,
+    ) {
+        let Some(gone) = self.publishers.try_remove(publisher) else { return };
+        let Some(stream) = self.streams.get_mut(gone.stream) else { return };
+        if stream.epoch == gone.epoch {
+            stream.role = Role::Vacant;
+        }
+        if let Some(awaited) = self.awaited.iter_mut().find(|a| a.epoch == gone.epoch) {
+            awaited.left = Some(unpublished);
+            self.remove_if_unused(gone.stream);
+            return;
+        }
+        let key = stream.key.clone();
+        self.release(directory, &key, gone.epoch, unpublished, now);
+    }
+
+    /// Another loop's publisher takes over from `epoch`.
+    pub(super) fn handle_evict(
+        &mut self,
+        key: &StreamKey,
+        epoch: Epoch,
+        successor: (LoopId, Epoch),
+    ) {
+        let owned = self.by_key.get(key).copied();
+        if let Some(slot) =
+            owned.filter(|&slot| self.streams.get(slot).map(|s| s.epoch) == Some(epoch))
+        {
+            self.evict_local(slot);
+            self.remove_if_unused(slot);
+        }
+        match self.awaited.iter_mut().find(|awaited| awaited.epoch == epoch) {
+            Some(awaited) => awaited.successor = Some(successor),
+            None => self.hand_over(key.clone(), successor),
+        }
+    }
+
+    /// The predecessor of `epoch` has emitted its last frame.
+    pub(super) fn handle_handover(
+        &mut self,
+        directory: &mut Directory,
+        key: &StreamKey,
+        epoch: Epoch,
+        now: Millis,
+    ) {
+        let Some(at) = self.awaited.iter().position(|awaited| awaited.epoch == epoch) else {
+            return;
+        };
+        let awaited = self.awaited.swap_remove(at);
+        awaited.activity.continue_after(&awaited.previous);
+        if let Some(successor) = awaited.successor {
+            self.hand_over(awaited.key, successor);
+        } else if let Some(unpublished) = awaited.left {
+            self.release(directory, key, epoch, unpublished, now);
+        } else if let Some((_, sender)) = self.publishers.iter().find(|(_, p)| p.epoch == epoch) {
+            self.actions.push(Action::PublishReady(sender.connection, sender.msid));
+        }
+    }
+
+    fn hand_over(&mut self, key: StreamKey, (to, epoch): (LoopId, Epoch)) {
+        self.posts.push(Post { to, message: LiveMessage::Handover { key, epoch } });
+    }
+
+    /// Ends the publisher of a local stream, if there is one; its connection is told.
+    fn evict_local(&mut self, slot: usize) {
+        let Some(stream) = self.streams.get_mut(slot) else { return };
+        let Some(owner) = stream.owner_mut() else { return };
+        let old = owner.publisher;
+        stream.role = Role::Vacant;
+        if let Some(old) = self.publishers.try_remove(old) {
+            self.actions.push(Action::PublisherEvicted(old.connection, old.msid));
+        }
+    }
+
+    fn release(
+        &mut self,
+        directory: &mut Directory,
+        key: &StreamKey,
+        epoch: Epoch,
+        unpublished: bool,
+        now: Millis,
+    ) {
+        let released = directory.release(key, epoch, unpublished);
+        let Some(&slot) = self.by_key.get(key) else { return };
+        if let Some(released) = released {
+            self.posts.extend(released.posts);
+            let until = now.plus(self.config.hold_ms);
+            if let Some(stream) = self.streams.get_mut(slot).filter(|s| s.epoch == epoch)
+                && released.ending == Ending::Held
+            {
+                stream.role = Role::Holding { until };
+                self.holding.push(slot);
+            }
+        }
+        self.remove_if_unused(slot);
+    }
+
+    fn emit(&mut self, publisher: usize, frame: Frame, now: Millis) {
+        let Some(sender) = self.publishers.get(publisher) else { return };
+        let (slot, kind) = (sender.stream, frame.kind());
+        if kind != MediaKind::Data {
+            sender.activity.record(frame.timestamp(), now);
+        }
+        let Some(stream) = self.streams.get_mut(slot) else { return };
+        let budget = &self.config.setup.budget;
+        stream.emit(&Arc::new(frame), budget, now, &mut self.posts);
+        self.schedule(slot, kind, now);
+    }
+}

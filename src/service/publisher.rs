@@ -1,0 +1,185 @@
+//! One publisher on its own loop: unfinished messages, the timeline, what it has sent.
+//!
+//! Owns the way from body pieces to finished frames with output timestamps. Does not own the log
+//! (see [`super::stream`]) or the name (see [`super::directory`]).
+
+use std::sync::Arc;
+
+use super::directory::{Activity, is_after};
+use super::message::Epoch;
+use crate::budget::{Budget, OverBudget};
+use crate::media::frame::{Frame, FrameBuilder};
+use crate::rtmp::Msid;
+use crate::rtmp::session::{MediaKind, MediaPiece};
+use crate::time::Millis;
+
+/// A connection of this loop: slab slot and generation (N6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId {
+    /// Slot in the loop's slab.
+    pub slot: usize,
+    /// Generation of the slot.
+    pub generation: u32,
+}
+
+/// See the module documentation.
+#[derive(Debug)]
+pub struct Publisher {
+    /// Its connection.
+    pub connection: ConnectionId,
+    /// Its message stream.
+    pub msid: Msid,
+    /// Slot of the local stream.
+    pub stream: usize,
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// When the last media message began or went on.
+    pub last_media: Millis,
+    /// Body bytes received.
+    pub bytes: u64,
+    /// Audio and video messages received.
+    pub frames: u64,
+    /// Counters that the directory and a successor read.
+    pub activity: Arc<Activity>,
+    /// Added to every timestamp (modulo 2^32) once the first media message has come.
+    offset: Option<u32>,
+    partials: Vec<(usize, FrameBuilder)>,
+    chunk_size: u32,
+    budget: Arc<Budget>,
+}
+
+/// What a publisher needs to know of its process.
+#[derive(Debug, Clone)]
+pub struct PublisherSetup {
+    /// Outgoing chunk size in bytes.
+    pub chunk_size: u32,
+    /// Memory budget.
+    pub budget: Arc<Budget>,
+}
+
+impl Publisher {
+    /// A publisher that has sent nothing yet.
+    #[must_use]
+    pub fn new(
+        connection: ConnectionId,
+        msid: Msid,
+        stream: usize,
+        granted: (Epoch, Arc<Activity>),
+        setup: &PublisherSetup,
+        now: Millis,
+    ) -> Self {
+        Self {
+            connection,
+            msid,
+            stream,
+            epoch: granted.0,
+            last_media: now,
+            bytes: 0,
+            frames: 0,
+            activity: granted.1,
+            offset: None,
+            partials: Vec::new(),
+            chunk_size: setup.chunk_size,
+            budget: Arc::clone(&setup.budget),
+        }
+    }
+
+    /// Takes body bytes; the frame when they complete it.
+    ///
+    /// # Errors
+    /// [`OverBudget`]: nothing is kept of this message.
+    pub fn piece(
+        &mut self,
+        piece: &MediaPiece<'_>,
+        copied: &mut u64,
+        now: Millis,
+    ) -> Result<Option<Frame>, OverBudget> {
+        self.last_media = now;
+        self.bytes += piece.bytes.len() as u64;
+        *copied += piece.bytes.len() as u64;
+        let mut builder = if piece.is_first() {
+            self.forget_partial(piece.slot);
+            self.begin(piece.kind, piece.timestamp, piece.length)
+        } else {
+            let Some(at) = self.partials.iter().position(|(slot, _)| *slot == piece.slot) else {
+                return Ok(None);
+            };
+            self.partials.swap_remove(at).1
+        };
+        builder.append(&piece.bytes)?;
+        if piece.is_last() {
+            self.frames += 1;
+            return Ok(Some(builder.finish()));
+        }
+        self.partials.push((piece.slot, builder));
+        Ok(None)
+    }
+
+    /// A whole message: data, or a part of an aggregate.
+    ///
+    /// # Errors
+    /// [`OverBudget`].
+    pub fn whole(
+        &mut self,
+        kind: MediaKind,
+        timestamp: u32,
+        body: &[u8],
+        copied: &mut u64,
+        now: Millis,
+    ) -> Result<Frame, OverBudget> {
+        self.last_media = now;
+        self.bytes += body.len() as u64;
+        *copied += body.len() as u64;
+        self.frames += u64::from(kind != MediaKind::Data);
+        let mut builder = self.begin(kind, timestamp, u32::try_from(body.len()).unwrap_or(0));
+        builder.append(body)?;
+        Ok(builder.finish())
+    }
+
+    /// A data frame that late joiners get too, with timestamp 0: ffmpeg takes onMetaData at any
+    /// other time for a subtitle stream.
+    ///
+    /// # Errors
+    /// [`OverBudget`].
+    pub fn data_frame(&self, body: &[u8], copied: &mut u64) -> Result<Frame, OverBudget> {
+        *copied += body.len() as u64;
+        let length = u32::try_from(body.len()).unwrap_or(0);
+        let mut builder =
+            FrameBuilder::begin(MediaKind::Data, 0, length, self.chunk_size, &self.budget);
+        builder.append(body)?;
+        Ok(builder.data_frame().finish())
+    }
+
+    /// Forgets the unfinished message on a chunk-stream slot (Abort).
+    pub fn forget_partial(&mut self, slot: usize) {
+        self.partials.retain(|(at, _)| *at != slot);
+    }
+
+    /// Bytes held by unfinished messages.
+    #[must_use]
+    pub fn partial_bytes(&self) -> usize {
+        self.partials.iter().map(|(_, builder)| builder.charged_bytes()).sum()
+    }
+
+    /// The first media message fixes one offset for audio and video: behind the timeline of the
+    /// epoch before, if there was one.
+    fn begin(&mut self, kind: MediaKind, timestamp: u32, length: u32) -> FrameBuilder {
+        let offset = match self.offset {
+            Some(offset) => offset,
+            None => {
+                let offset = match self.activity.greatest() {
+                    Some(last) if !is_after(timestamp, last) => {
+                        last.wrapping_add(1).wrapping_sub(timestamp)
+                    }
+                    _ => 0,
+                };
+                if kind != MediaKind::Data {
+                    self.offset = Some(offset);
+                }
+                offset
+            }
+        };
+        let timestamp = timestamp.wrapping_add(offset);
+        FrameBuilder::begin(kind, timestamp, length, self.chunk_size, &self.budget)
+    }
+}

@@ -1,0 +1,231 @@
+//! One live stream as one loop sees it: its log, its role, its players.
+//!
+//! Owns the rules of following another loop: snapshots, gaps, epochs. Does not own players'
+//! cursors (they are in [`super::live::Live`]) or the directory.
+
+use std::sync::Arc;
+
+use super::key::StreamKey;
+use super::message::{Epoch, LiveMessage, Post, Subscriber, SubscriptionId};
+use crate::budget::Budget;
+use crate::media::frame::Frame;
+use crate::media::log::{GopMode, LogLimits, StreamLog};
+use crate::media::tag::TagClass;
+use crate::rtmp::session::MediaKind;
+use crate::time::Millis;
+
+/// What this loop is to the stream.
+#[derive(Debug)]
+pub enum Role {
+    /// No publisher is known here.
+    Vacant,
+    /// The publisher is on this loop.
+    Owner(Owner),
+    /// The publisher was here and was lost: this loop ends the hold.
+    Holding {
+        /// When the hold is over.
+        until: Millis,
+    },
+    /// Frames come from another loop.
+    Follower {
+        /// Index of the next frame; another one is a gap.
+        next_index: u64,
+    },
+}
+
+/// The publisher's loop.
+#[derive(Debug)]
+pub struct Owner {
+    /// Slot of the publisher.
+    pub publisher: usize,
+    /// Loops that follow (never this one).
+    pub followers: Vec<Subscriber>,
+}
+
+/// See the module documentation.
+#[derive(Debug)]
+pub struct LocalStream {
+    /// Name.
+    pub key: StreamKey,
+    /// What other loops call it.
+    pub id: SubscriptionId,
+    /// Newest frames.
+    pub log: StreamLog,
+    /// The newest epoch seen; frames of an older one are ignored (N10). 0: none yet.
+    pub epoch: Epoch,
+    /// This loop's part.
+    pub role: Role,
+    /// Player slots.
+    pub players: Vec<usize>,
+    /// The directory has this loop in its list.
+    pub is_subscribed: bool,
+    /// The publisher was lost and may come back.
+    pub is_held: bool,
+    /// Another loop owns it and has been asked for a snapshot.
+    pub is_expected: bool,
+    /// When players are to be flushed.
+    pub due: Option<Millis>,
+}
+
+impl LocalStream {
+    /// A stream that nobody publishes yet.
+    #[must_use]
+    pub fn new(key: StreamKey, id: SubscriptionId, limits: LogLimits) -> Self {
+        Self {
+            key,
+            id,
+            log: StreamLog::new(limits),
+            epoch: Epoch(0),
+            role: Role::Vacant,
+            players: Vec::new(),
+            is_subscribed: false,
+            is_held: false,
+            is_expected: false,
+            due: None,
+        }
+    }
+
+    /// Whether a publisher feeds it, here or elsewhere.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        matches!(self.role, Role::Owner(_) | Role::Follower { .. })
+    }
+
+    /// The owner, if this loop is it.
+    #[must_use]
+    pub fn owner_mut(&mut self) -> Option<&mut Owner> {
+        match &mut self.role {
+            Role::Owner(owner) => Some(owner),
+            Role::Vacant | Role::Holding { .. } | Role::Follower { .. } => None,
+        }
+    }
+
+    /// Owner: appends `frame` and posts it to every follower.
+    pub fn emit(
+        &mut self,
+        frame: &Arc<Frame>,
+        budget: &Arc<Budget>,
+        now: Millis,
+        posts: &mut Vec<Post>,
+    ) {
+        let index = self.log.head();
+        self.log.append(frame, now);
+        let resumes = is_resume_point(frame, &self.log);
+        let Self { role: Role::Owner(owner), log, epoch, .. } = self else { return };
+        if owner.followers.is_empty() {
+            return;
+        }
+        let init = resumes.then(|| log.init_frames(frame.timestamp(), budget));
+        for follower in &owner.followers {
+            let arrived =
+                ArrivedFrame { epoch: *epoch, index, frame: Arc::clone(frame), init: init.clone() };
+            let message = LiveMessage::Frame { id: follower.id, arrived };
+            posts.push(Post { to: follower.on, message });
+        }
+    }
+
+    /// Owner: what a new follower begins with.
+    #[must_use]
+    pub fn snapshot(&self, id: SubscriptionId) -> LiveMessage {
+        let log = &self.log;
+        let gop = match log.gop_mode() {
+            GopMode::Gop => log.gop_start().map(|start| log.tail(start)),
+            GopMode::Keyframe | GopMode::Off => None,
+        };
+        let snapshot = Snapshot {
+            epoch: self.epoch,
+            next_index: log.head(),
+            init: log.init().frames().into(),
+            gop: gop.unwrap_or_default(),
+            key_frame: log.key_frame().cloned(),
+        };
+        LiveMessage::Snapshot { id, snapshot }
+    }
+
+    /// Follower: a snapshot arrived. False when it is stale.
+    pub fn adopt_snapshot(&mut self, snapshot: Snapshot, now: Millis) -> bool {
+        let Snapshot { epoch, next_index, init, gop, key_frame } = snapshot;
+        if epoch <= self.epoch {
+            return false;
+        }
+        self.begin_epoch(epoch);
+        self.log.adopt_init(&init);
+        for frame in gop.iter() {
+            self.log.append(frame, now);
+        }
+        if let Some(frame) = key_frame {
+            self.log.adopt_key_frame(frame);
+        }
+        self.role = Role::Follower { next_index };
+        true
+    }
+
+    /// Follower: a frame arrived. False when it is stale or lies in a gap.
+    pub fn adopt_frame(&mut self, arrived: ArrivedFrame, now: Millis) -> bool {
+        let ArrivedFrame { epoch, index, frame, init } = arrived;
+        let expected = match self.role {
+            Role::Follower { next_index } if epoch == self.epoch => Some(next_index),
+            Role::Vacant | Role::Holding { .. } | Role::Owner(_) | Role::Follower { .. } => None,
+        };
+        if epoch < self.epoch || epoch == self.epoch && expected.is_none() {
+            return false;
+        }
+        if expected != Some(index) {
+            let Some(init) = init else { return false };
+            if epoch > self.epoch {
+                self.begin_epoch(epoch);
+            }
+            for header in init.iter() {
+                self.log.append_if_new(header, now);
+            }
+        }
+        self.log.append(&frame, now);
+        self.role = Role::Follower { next_index: index + 1 };
+        true
+    }
+
+    /// A new publisher begins: nobody joins at the old one's frames.
+    pub fn begin_epoch(&mut self, epoch: Epoch) {
+        self.epoch = epoch;
+        self.log.forget_publisher();
+        self.is_held = false;
+        self.is_expected = false;
+    }
+}
+
+/// The contents of [`LiveMessage::Snapshot`].
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Publisher's epoch.
+    pub epoch: Epoch,
+    /// Index that the next frame will have.
+    pub next_index: u64,
+    /// Init frames as they came.
+    pub init: Arc<[Arc<Frame>]>,
+    /// The cached GOP, oldest first.
+    pub gop: Arc<[Arc<Frame>]>,
+    /// The cached keyframe.
+    pub key_frame: Option<Arc<Frame>>,
+}
+
+/// The contents of [`LiveMessage::Frame`].
+#[derive(Debug)]
+pub struct ArrivedFrame {
+    /// Publisher's epoch.
+    pub epoch: Epoch,
+    /// The owner's index.
+    pub index: u64,
+    /// The frame.
+    pub frame: Arc<Frame>,
+    /// Current init frames, on resume points.
+    pub init: Option<Arc<[Arc<Frame>]>>,
+}
+
+/// Whether a gap may end here: a keyframe, or any audio frame where there is no video.
+fn is_resume_point(frame: &Frame, log: &StreamLog) -> bool {
+    match frame.kind() {
+        MediaKind::Video => frame.tag().class == TagClass::Keyframe,
+        MediaKind::Audio => !log.has_video() && frame.tag().class == TagClass::AudioFrame,
+        MediaKind::Data => false,
+    }
+}
