@@ -1,0 +1,223 @@
+//! AMF0 against the vectors, its bounds, and arbitrary bytes.
+mod support;
+
+use millrace::limits::{AMF_DEPTH_MAX, AMF_ELEMENTS_MAX, AMF_KEY_BYTES_MAX};
+use millrace::rtmp::ProtocolError;
+use millrace::rtmp::amf0::{Object, Reader, Value, Writer};
+use proptest::prelude::*;
+use serde_json::{Value as Json, json};
+use support::{hex, vectors};
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn pairs(object: &Object<'_>) -> Json {
+    object.properties().map(|(key, value)| json!([text(key), to_json(&value)])).collect()
+}
+
+/// A value in the notation of the vectors.
+fn to_json(value: &Value<'_>) -> Json {
+    match value {
+        Value::Number(number) if number.is_nan() => json!({"number": "NaN"}),
+        Value::Number(number) => json!({"number": number}),
+        Value::Boolean(value) => json!(value),
+        Value::String(bytes) => json!(text(bytes)),
+        Value::Object(object) if object.marker == 3 => json!({"object": pairs(object)}),
+        Value::Object(object) if object.marker == 8 => json!({"ecma_array": pairs(object)}),
+        Value::Object(object) => {
+            json!({"typed_object": text(object.class), "members": pairs(object)})
+        }
+        Value::Null => Json::Null,
+        Value::Undefined => json!({"undefined": true}),
+        Value::Reference(index) => json!({"reference": index}),
+        Value::StrictArray { body, .. } => json!({"strict_array": all(body)}),
+        Value::Date(ms) => json!({"date_ms": ms, "tz": 0}),
+        Value::Unsupported => json!({"unsupported": true}),
+        Value::Xml(bytes) => json!({"xml": text(bytes)}),
+        Value::Amf3(_) => json!({"amf3": true}),
+    }
+}
+
+fn all(body: &[u8]) -> Vec<Json> {
+    let mut reader = Reader::new(body);
+    let mut values = Vec::new();
+    while let Some(value) = reader.next().unwrap() {
+        values.push(to_json(&value));
+    }
+    values
+}
+
+/// The vectors say more than the reader keeps (counts, long or short string).
+fn expected(value: &Json) -> Json {
+    match value {
+        Json::Array(values) => values.iter().map(expected).collect(),
+        Json::Object(map) => {
+            if let Some(long) = map.get("long_string") {
+                return long.clone();
+            }
+            let keep = map.iter().filter(|(key, _)| *key != "count");
+            Json::Object(keep.map(|(key, value)| (key.clone(), expected(value))).collect())
+        }
+        other => other.clone(),
+    }
+}
+
+#[test]
+fn every_vector_is_parsed_to_its_values() {
+    let file = vectors("amf0.json");
+    let cases = file["cases"].as_array().unwrap();
+    assert!(cases.len() >= 58);
+    for case in cases {
+        let bytes = hex(case["hex"].as_str().unwrap());
+        let mut wanted = case["values"].as_array().unwrap().clone();
+        // The format selector of types 15 and 17 is not AMF0.
+        let selector = usize::from(wanted[0].get("format_selector").is_some());
+        wanted.drain(..selector);
+        let values = Json::Array(all(&bytes[selector..]));
+        assert_eq!(values, expected(&Json::Array(wanted)), "{}", case["name"]);
+    }
+}
+
+fn emit(value: &Json, writer: &mut Writer<'_>) -> Option<()> {
+    match value {
+        Json::Null => drop(writer.null()),
+        Json::Bool(value) => drop(writer.boolean(*value)),
+        Json::String(value) => drop(writer.string(value.as_bytes())),
+        Json::Object(map) => {
+            let (kind, content) = map.iter().find(|(key, _)| *key != "count")?;
+            match kind.as_str() {
+                "number" => drop(writer.number(content.as_f64()?)),
+                "undefined" => drop(writer.undefined()),
+                "object" | "ecma_array" => {
+                    match kind.as_str() {
+                        "object" => writer.object(),
+                        _ => writer.ecma_array(u32::try_from(map["count"].as_u64()?).ok()?),
+                    };
+                    for pair in content.as_array()? {
+                        writer.key(pair[0].as_str()?.as_bytes());
+                        emit(&pair[1], writer)?;
+                    }
+                    writer.end();
+                }
+                "strict_array" => {
+                    let values = content.as_array()?;
+                    writer.strict_array(u32::try_from(values.len()).ok()?);
+                    for value in values {
+                        emit(value, writer)?;
+                    }
+                }
+                _ => return None,
+            }
+        }
+        _ => return None,
+    }
+    Some(())
+}
+
+#[test]
+fn every_vector_of_a_kind_we_send_is_emitted_byte_for_byte() {
+    let file = vectors("amf0.json");
+    let mut emitted = 0;
+    for case in file["cases"].as_array().unwrap() {
+        let mut out = Vec::new();
+        let mut writer = Writer::new(&mut out);
+        let values = case["values"].as_array().unwrap();
+        if values.iter().try_for_each(|value| emit(value, &mut writer)).is_some() {
+            assert_eq!(out, hex(case["hex"].as_str().unwrap()), "{}", case["name"]);
+            emitted += 1;
+        }
+    }
+    assert!(emitted >= 45, "only {emitted} were emitted");
+}
+
+#[test]
+fn truncated_values_are_errors_or_shorter_values_and_never_panic() {
+    let file = vectors("amf0.json");
+    for case in file["cases"].as_array().unwrap() {
+        let bytes = hex(case["hex"].as_str().unwrap());
+        for len in 0..bytes.len() {
+            let mut reader = Reader::new(&bytes[..len]);
+            while let Ok(Some(value)) = reader.next() {
+                if let Value::Object(object) = value {
+                    assert!(object.properties().count() <= len);
+                }
+            }
+        }
+    }
+}
+
+fn first(bytes: &[u8]) -> Result<Option<Value<'_>>, ProtocolError> {
+    Reader::new(bytes).next()
+}
+
+#[test]
+fn every_amf_error_has_shortest_bytes() {
+    assert_eq!(first(&[0]), Err(ProtocolError::AmfTruncated));
+    assert_eq!(first(&[4]), Err(ProtocolError::AmfMarker { marker: 4 }));
+    assert_eq!(first(&[0x12]), Err(ProtocolError::AmfMarker { marker: 0x12 }));
+    let nested = [3, 0, 1, b'a'].repeat(AMF_DEPTH_MAX + 1);
+    assert_eq!(first(&nested), Err(ProtocolError::AmfTooDeep));
+    let allowed = [&nested[4..], &[5]].concat();
+    assert!(first(&allowed).is_ok(), "one level less is allowed");
+    let mut key = vec![3];
+    key.extend(u16::try_from(AMF_KEY_BYTES_MAX + 1).unwrap().to_be_bytes());
+    key.extend(vec![b'k'; AMF_KEY_BYTES_MAX + 1]);
+    assert_eq!(first(&key), Err(ProtocolError::AmfKeyTooLong));
+    let mut many = vec![0x0a, 0, 0, 0x10, 0];
+    many.extend(vec![5; AMF_ELEMENTS_MAX]);
+    assert_eq!(first(&many), Err(ProtocolError::AmfTooManyElements));
+    let lie = [0x0a, 0xff, 0xff, 0xff, 0xff, 5];
+    assert_eq!(first(&lie), Err(ProtocolError::AmfTruncated), "a count reserves nothing");
+}
+
+#[test]
+fn nesting_of_a_hundred_thousand_is_refused_without_recursion() {
+    let bomb = [3, 0, 1, b'a'].repeat(100_000);
+    assert_eq!(first(&bomb), Err(ProtocolError::AmfTooDeep));
+    let amf3 = [&[0x11][..], &[9, 3, 1].repeat(100_000)].concat();
+    assert_eq!(first(&amf3), Err(ProtocolError::AmfTooDeep));
+}
+
+#[test]
+fn amf3_values_are_skipped_and_scalars_read() {
+    // integer -1, string "ab", {a: 1.5}, dense array [1, 2], then an AMF0 null
+    let bytes = hex(concat!(
+        "1104ffffffff",
+        "1106056162",
+        "110a0b0103610 53ff800000000000001",
+        "11090501040104 02",
+        "05"
+    )
+    .replace(' ', "")
+    .as_str());
+    let mut reader = Reader::new(&bytes);
+    assert_eq!(reader.next().unwrap().unwrap().number(), Some(-1.0));
+    assert_eq!(reader.next().unwrap().unwrap().string(), Some(&b"ab"[..]));
+    assert!(matches!(reader.next(), Ok(Some(Value::Amf3(_)))));
+    assert!(matches!(reader.next(), Ok(Some(Value::Amf3(_)))));
+    assert_eq!(reader.next(), Ok(Some(Value::Null)));
+    assert_eq!(reader.next(), Ok(None));
+    assert_eq!(first(&[0x11, 3]).unwrap().unwrap().boolean(), Some(true));
+    assert_eq!(first(&[0x11, 0x0a, 7]), Err(ProtocolError::AmfMarker { marker: 0x0a }));
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        let mut reader = Reader::new(&bytes);
+        while let Ok(Some(value)) = reader.next() {
+            if let Value::Object(object) = value {
+                object.properties().for_each(drop);
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_are_echoed_bit_for_bit(bits in any::<u64>()) {
+        let mut out = Vec::new();
+        Writer::new(&mut out).number(f64::from_bits(bits));
+        let Ok(Some(Value::Number(read))) = first(&out) else { panic!("not a number") };
+        prop_assert_eq!(read.to_bits(), bits);
+    }
+}

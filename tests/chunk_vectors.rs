@@ -1,0 +1,220 @@
+//! The chunk reader against computed and captured streams: whole, byte by byte, and cut in two.
+mod support;
+
+use millrace::rtmp::ProtocolError;
+use millrace::rtmp::chunk::{ChunkReader, ChunkWriter, MessageHeader, MessageLimits};
+use millrace::rtmp::message::aggregate;
+use millrace::rtmp::{Csid, Msid};
+use serde_json::Value;
+use support::{hex, vectors};
+
+type Message = (u32, u32, u8, u32, Vec<u8>);
+
+const LIMITS: MessageLimits =
+    MessageLimits { media: 8 << 20, command: 64 << 10, data: 1 << 20, control: 256 };
+
+/// Reads everything, obeying Set Chunk Size and Abort as a session does.
+fn read(parts: &[&[u8]], chunk_size: u32) -> Result<Vec<Message>, ProtocolError> {
+    let mut reader = ChunkReader::new(LIMITS);
+    reader.set_chunk_size(chunk_size)?;
+    let mut bodies = vec![Vec::new(); 64];
+    let mut messages = Vec::new();
+    for part in parts {
+        let mut input = *part;
+        while let Some(piece) = reader.read(&mut input)? {
+            let body: &mut Vec<u8> = &mut bodies[piece.slot];
+            if piece.is_first() {
+                body.clear();
+            }
+            assert_eq!(body.len(), piece.offset as usize);
+            body.extend_from_slice(&piece.bytes);
+            if piece.is_last() {
+                let MessageHeader { csid, timestamp, message_type, msid, .. } = piece.header;
+                let value = body.get(..4).map(|b| u32::from_be_bytes(b.try_into().unwrap()));
+                match (message_type, value) {
+                    (1, Some(size)) => reader.set_chunk_size(size)?,
+                    (2, Some(csid)) => drop(reader.abort(csid)),
+                    _ => {}
+                }
+                messages.push((csid.0, timestamp, message_type, msid.0, body.clone()));
+            }
+        }
+        assert!(input.is_empty(), "the reader uses up its input");
+    }
+    Ok(messages)
+}
+
+fn check_every_cut(stream: &[u8], chunk_size: u32, expected: &[Message], name: &str) {
+    assert_eq!(read(&[stream], chunk_size).as_deref(), Ok(expected), "{name} whole");
+    let bytes: Vec<&[u8]> = stream.chunks(1).collect();
+    assert_eq!(read(&bytes, chunk_size).as_deref(), Ok(expected), "{name} byte by byte");
+    let step = 1 + stream.len() / 4000;
+    for cut in (0..stream.len()).step_by(step) {
+        let (a, b) = stream.split_at(cut);
+        assert_eq!(read(&[a, b], chunk_size).as_deref(), Ok(expected), "{name} cut at {cut}");
+    }
+}
+
+fn number(value: &Value, key: &str) -> u32 {
+    u32::try_from(value[key].as_u64().unwrap()).unwrap()
+}
+
+fn messages(case: &Value) -> Vec<Message> {
+    let message = |m: &Value| {
+        let payload = hex(m["payload"].as_str().unwrap());
+        let kind = u8::try_from(number(m, "type")).unwrap();
+        (number(m, "csid"), number(m, "timestamp"), kind, number(m, "msid"), payload)
+    };
+    case["messages"].as_array().unwrap().iter().map(message).collect()
+}
+
+#[test]
+fn every_computed_stream_yields_its_messages_at_every_cut() {
+    let file = vectors("chunks.json");
+    let cases = file["cases"].as_array().unwrap();
+    let mut checked = 0;
+    for case in cases {
+        if case["ambiguous"] == true {
+            continue;
+        }
+        let stream = hex(case["stream"].as_str().unwrap());
+        let name = case["name"].as_str().unwrap();
+        check_every_cut(&stream, number(case, "chunk_size"), &messages(case), name);
+        checked += 1;
+    }
+    assert!(checked >= 29, "only {checked} streams were checked");
+}
+
+#[test]
+fn payload_that_looks_like_a_repeated_timestamp_is_payload_once_the_peer_is_known() {
+    let file = vectors("chunks.json");
+    let cases = file["cases"].as_array().unwrap();
+    let find = |name: &str| cases.iter().find(|case| case["name"] == name).unwrap();
+    let teaches = find("ext_ts_fmt0_not_repeated");
+    let mimics = find("ext_ts_not_repeated_payload_mimics_timestamp");
+    let mut stream = hex(teaches["stream"].as_str().unwrap());
+    stream.extend(hex(mimics["stream"].as_str().unwrap()));
+    let mut expected = messages(teaches);
+    expected.extend(messages(mimics));
+    check_every_cut(&stream, 128, &expected, "mimic");
+}
+
+#[test]
+fn captured_clients_yield_their_messages_at_every_cut() {
+    let file = vectors("captured.json");
+    let cases = file["cases"].as_array().unwrap();
+    assert_eq!(cases.len(), 6);
+    for case in cases {
+        let stream = hex(case["after_handshake"].as_str().unwrap());
+        check_every_cut(&stream, 128, &messages(case), case["name"].as_str().unwrap());
+    }
+}
+
+#[test]
+fn aggregate_messages_are_split_and_rebased() {
+    let file = vectors("chunks.json");
+    let cases = file["cases"].as_array().unwrap();
+    let case = cases.iter().find(|case| case["name"] == "aggregate_rebased").unwrap();
+    let (_, timestamp, _, _, body) = messages(case).remove(0);
+    let parts: Vec<_> = aggregate::split(&body, timestamp)
+        .map(|part| (part.message_type, part.timestamp, part.body.to_vec()))
+        .collect();
+    let expected = case["sub_messages"].as_array().unwrap().iter().map(|m| {
+        let kind = u8::try_from(number(m, "type")).unwrap();
+        (kind, number(m, "timestamp"), hex(m["payload"].as_str().unwrap()))
+    });
+    assert!(parts.iter().cloned().eq(expected.clone()));
+    for len in 0..body.len() {
+        let cut: Vec<_> = aggregate::split(&body[..len], timestamp).collect();
+        assert!(cut.len() <= parts.len(), "a truncated aggregate yields a prefix");
+    }
+}
+
+#[test]
+fn every_chunk_error_has_shortest_bytes() {
+    let cases: &[(u32, &[u8], ProtocolError)] = &[
+        (128, &[0xC4], ProtocolError::MissingMessageHeader { csid: 4, chunk_type: 3 }),
+        (128, &[0x84, 0, 0, 0], ProtocolError::MissingMessageHeader { csid: 4, chunk_type: 2 }),
+        (
+            128,
+            &[4, 0, 0, 0, 0xFF, 0xFF, 0xFF, 9, 1, 0, 0, 0],
+            ProtocolError::MessageTooLong { message_type: 9, length: 0xFF_FFFF, max: 8 << 20 },
+        ),
+        (
+            128,
+            &[3, 0, 0, 0, 1, 0, 1, 20, 0, 0, 0, 0],
+            ProtocolError::MessageTooLong { message_type: 20, length: 65_537, max: 65_536 },
+        ),
+        (
+            1,
+            &[4, 0, 0, 0, 0, 0, 2, 9, 1, 0, 0, 0, 7, 4, 0, 0, 0, 0, 0, 2, 9, 1, 0, 0, 0],
+            ProtocolError::MessageInterrupted { csid: 4 },
+        ),
+        (128, &[2, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0, 0, 0, 0, 0], ProtocolError::ZeroChunkSize),
+    ];
+    for (chunk_size, bytes, expected) in cases {
+        assert_eq!(read(&[bytes], *chunk_size), Err(*expected));
+        let shorter = &bytes[..bytes.len() - 1];
+        assert!(read(&[shorter], *chunk_size).is_ok(), "{expected:?} needs its last byte");
+    }
+}
+
+#[test]
+fn the_sixty_fifth_chunk_stream_is_refused() {
+    let mut stream = Vec::new();
+    for csid in 3..=66_u8 {
+        let basic: &[u8] = if csid < 64 { &[csid] } else { &[0, csid - 64] };
+        stream.extend_from_slice(basic);
+        stream.extend_from_slice(&[0, 0, 0, 0, 0, 0, 9, 1, 0, 0, 0]);
+    }
+    assert_eq!(read(&[&stream], 128).unwrap().len(), 64);
+    stream.extend_from_slice(&[0, 3, 0, 0, 0, 0, 0, 0, 9, 1, 0, 0, 0]);
+    assert_eq!(read(&[&stream], 128), Err(ProtocolError::TooManyChunkStreams));
+}
+
+fn write_and_read(timestamps: &[u32], chunk_size: u32) -> (Vec<u8>, Vec<u32>) {
+    let mut writer = ChunkWriter::new();
+    writer.set_chunk_size(chunk_size);
+    let mut wire = Vec::new();
+    for &timestamp in timestamps {
+        let header =
+            MessageHeader { csid: Csid(6), timestamp, length: 0, message_type: 9, msid: Msid(1) };
+        writer.emit(&header, &[0x27; 300], &mut wire);
+    }
+    let read = read(&[&wire], chunk_size).unwrap();
+    (wire, read.iter().map(|message| message.1).collect())
+}
+
+#[test]
+fn timestamps_survive_24_31_and_32_bit_borders() {
+    for border in [0x00FF_FFFF_u32, 0x7FFF_FFFF, 0xFFFF_FFFF] {
+        let start = border - 1000;
+        let timestamps: Vec<u32> = (0..60).map(|i| start.wrapping_add(i * 40)).collect();
+        for chunk_size in [128, 60_000] {
+            assert_eq!(write_and_read(&timestamps, chunk_size).1, timestamps, "near {border:#x}");
+        }
+    }
+}
+
+#[test]
+fn the_writer_uses_all_four_header_types_and_goes_back_with_type_0() {
+    let (wire, read) = write_and_read(&[0, 40, 80, 120, 100, 17_000_000, 60_000_000], 4096);
+    assert_eq!(read, [0, 40, 80, 120, 100, 17_000_000, 60_000_000]);
+    let first_bytes: Vec<u8> = {
+        let mut at = 0;
+        let mut types = Vec::new();
+        while at < wire.len() {
+            types.push(wire[at] >> 6);
+            let ext = |o: usize| if wire[at + o..at + o + 3] == [255, 255, 255] { 4 } else { 0 };
+            at += 300
+                + match wire[at] >> 6 {
+                    0 => 12 + ext(1),
+                    1 => 8 + ext(1),
+                    2 => 4 + ext(1),
+                    _ => 1,
+                };
+        }
+        types
+    };
+    assert_eq!(first_bytes, [0, 2, 3, 3, 0, 2, 2]);
+}
