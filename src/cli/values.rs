@@ -75,7 +75,7 @@ pub fn duration_ms(text: &str) -> Option<u64> {
         reason = "checked to lie between 0 and ten years"
     )]
     let whole = ms.round() as u64;
-    (ms.is_finite() && ms >= 0.0 && ms < 3.2e11).then_some(whole)
+    (0.0..3.2e11).contains(&ms).then_some(whole)
 }
 
 /// A list of numbers and ranges: `0,2-3`.

@@ -1,7 +1,19 @@
-//! What several test files share.
-#![allow(dead_code, reason = "each test file uses its own part")]
+//! What several test files share: vectors, a server process, a client over a real socket, bodies.
+#![allow(dead_code, unused_imports, reason = "each test file uses its own part")]
+
+pub mod body;
+pub mod client;
+pub mod server;
+
+use std::time::{Duration, Instant};
+
+pub use client::{Client, Got, Message};
+pub use server::Server;
 
 use serde_json::Value;
+
+/// How long anything that should happen at once may take on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A vector file of `tests/vectors`, parsed.
 pub fn vectors(file: &str) -> Value {
@@ -12,4 +24,16 @@ pub fn vectors(file: &str) -> Value {
 /// The bytes of a lower-case hex string.
 pub fn hex(text: &str) -> Vec<u8> {
     (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect()
+}
+
+/// Asks `probe` again and again until it answers; panics with `what` after [`PATIENCE`].
+pub fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = probe() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "in {PATIENCE:?} not seen: {what}");
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
 }

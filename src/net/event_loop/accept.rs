@@ -29,7 +29,7 @@ pub struct Accepted {
 
 /// Session lines per second and loop: an attack does not fill the disk.
 #[derive(Debug, Default)]
-pub struct LogBudget {
+pub(super) struct LogBudget {
     second: u64,
     lines: u32,
     suppressed: u64,
@@ -37,7 +37,7 @@ pub struct LogBudget {
 
 impl LogBudget {
     /// Whether one more line may be written now; reports what was left out before.
-    pub fn take(&mut self, now: Millis) -> bool {
+    pub(super) fn take(&mut self, now: Millis) -> bool {
         if self.second != now.0 / 1000 {
             if self.suppressed > 0 {
                 log::warn!("{} session lines were not logged", self.suppressed);

@@ -280,13 +280,11 @@ fn fill<'a>(
 ) -> bool {
     // A patched header belongs to one frame only.
     let frames = if patched.is_empty() { frames } else { 1 };
-    let mut taken = 0;
-    for next in pending {
+    for (taken, next) in pending.enumerate() {
         if taken == frames || !batch.has_room() {
             return true;
         }
         batch.push_frame(next, patched);
-        taken += 1;
     }
     !batch.has_room()
 }
