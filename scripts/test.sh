@@ -13,9 +13,17 @@ stage "lint"
 scripts/lint.sh
 
 stage "tests"
+log=${CARGO_TARGET_DIR:-target}/test.log
+mkdir -p "$(dirname "$log")"
 # Most socket tests wait for deadlines rather than compute.
-RUST_TEST_THREADS=${RUST_TEST_THREADS:-6} cargo test --locked --quiet 2>&1 | tee target/test.log | grep -v '^\.*$' || {
-  tail -n 100 target/test.log
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-6}
+if ! cargo test --locked --no-fail-fast >"$log" 2>&1; then
+  grep -vE '^test .* ok$' "$log" | tail -n 200
   exit 1
-}
-awk '/^test result:/ { passed += $4; failed += $6 } END { printf "tests: %d passed, %d failed\n", passed, failed; exit failed > 0 || passed == 0 }' target/test.log
+fi
+awk '/^test result:/ { passed += $4; failed += $6; ignored += $8 }
+  END { printf "tests: %d passed, %d failed, %d ignored\n", passed, failed, ignored
+        exit failed + ignored > 0 || passed == 0 }' "$log"
+
+stage "the README's commands"
+scripts/readme.sh

@@ -1,5 +1,5 @@
 //! What several test files share: vectors, a server process, a client over a real socket, bodies.
-#![allow(dead_code, unused_imports, reason = "each test file uses its own part")]
+#![allow(dead_code, unused_imports, unreachable_pub, reason = "each test file uses its own part")]
 
 pub mod body;
 pub mod client;
