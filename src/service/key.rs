@@ -33,14 +33,13 @@ impl StreamKey {
             key.extend_from_slice(vhost);
             key.push(b':');
         }
-        let parts = app_path.split(|&b| b == b'/').chain(name_path.split(|&b| b == b'/'));
-        for (index, part) in parts.filter(|p| !p.is_empty() && *p != b"_definst_").enumerate() {
+        for (index, part) in parts(app_path).chain(parts(name_path)).enumerate() {
             if index > 0 {
                 key.push(b'/');
             }
             key.extend_from_slice(part);
         }
-        if split_query(name).0.iter().all(|&b| b == b'/') || key.iter().any(u8::is_ascii_control) {
+        if parts(name_path).next().is_none() || key.iter().any(u8::is_ascii_control) {
             return Err(BadName);
         }
         Ok(Self(key.into()))
@@ -56,9 +55,12 @@ impl StreamKey {
 /// The app that `--app` compares: query, `_definst_` and surplus slashes removed.
 #[must_use]
 pub fn normal_app(app: &[u8]) -> Vec<u8> {
-    let parts = split_query(app).0.split(|&b| b == b'/');
-    let kept: Vec<&[u8]> = parts.filter(|p| !p.is_empty() && *p != b"_definst_").collect();
-    kept.join(&b'/')
+    parts(split_query(app).0).collect::<Vec<_>>().join(&b'/')
+}
+
+/// The parts of a path that tell streams apart.
+fn parts(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.split(|&b| b == b'/').filter(|part| !part.is_empty() && *part != b"_definst_")
 }
 
 fn split_query(text: &[u8]) -> (&[u8], &[u8]) {
