@@ -181,6 +181,36 @@ fn payload_is_copied_in_the_named_functions_only() {
 }
 
 #[test]
+fn the_directory_is_locked_at_transitions_only() {
+    const ALLOWED: &[&str] = &[
+        "handle_live",
+        "try_publish",
+        "handle_play",
+        "handle_unpublish",
+        "handle_stop_play",
+        "finish_players",
+        "leave_streams",
+        "run_timers",
+    ];
+    let mut offenders = Vec::new();
+    for (path, text) in sources().into_iter().filter(|(path, _)| path.starts_with("src/net/")) {
+        let locks =
+            with_function(&text).into_iter().filter(|(_, line)| line.contains(".directory()"));
+        offenders.extend(
+            locks
+                .filter(|(function, _)| !ALLOWED.contains(&function.as_str()))
+                .map(|(function, line)| format!("{path}, {function}: {line}")),
+        );
+    }
+    fails("the directory is touched outside publish, play, stop", &offenders);
+    let turn = read("src/net/event_loop/mod.rs");
+    assert!(
+        turn.contains("LiveMessage::Frame { id, arrived } => live.handle_frame("),
+        "frames of other loops pass without the directory"
+    );
+}
+
+#[test]
 fn names_are_those_of_the_glossary() {
     let mut offenders = Vec::new();
     for (path, text) in sources() {

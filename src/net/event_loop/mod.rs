@@ -272,9 +272,13 @@ impl EventLoop {
         }
     }
 
+    /// INVARIANT (N5): frames pass without a look at the directory.
     fn handle_live(&mut self, message: LiveMessage) {
-        let shared = Arc::clone(&self.shared);
-        self.live.handle(message, &mut shared.directory(), self.now);
+        let Self { live, shared, now, .. } = self;
+        match message {
+            LiveMessage::Frame { id, arrived } => live.handle_frame(id, arrived, *now),
+            message => live.handle(message, &mut shared.directory(), *now),
+        }
     }
 
     /// Carries out what live streams decided, until nothing is left to decide.

@@ -60,7 +60,8 @@ impl Live {
         }
     }
 
-    fn handle_frame(&mut self, id: SubscriptionId, arrived: ArrivedFrame, now: Millis) {
+    /// A frame of a stream that another loop owns.
+    pub fn handle_frame(&mut self, id: SubscriptionId, arrived: ArrivedFrame, now: Millis) {
         let Some(stream) = self.stream_by_id(id) else { return };
         let was_live = stream.is_live();
         let kind = arrived.frame.kind();
