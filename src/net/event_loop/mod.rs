@@ -11,6 +11,7 @@
 
 mod accept;
 mod close;
+mod commands;
 mod flush;
 mod input;
 mod report;
