@@ -2,21 +2,23 @@
 
 use std::fs;
 use std::io;
-use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::cli::{Config, Host};
+use crate::limits::CONNECTIONS_EXPECTED;
 use crate::net::{affinity, listener};
 
 /// Reads the facts that defaults depend on.
 #[must_use]
 pub fn facts() -> Host {
     let ram = meminfo("MemTotal:").unwrap_or(1 << 30);
-    let memory = cgroup_number("memory.max").map_or(ram, |limit| limit.min(ram));
-    let cpus = affinity::allowed_cpus();
-    let nofile = getrlimit(Resource::Nofile).maximum.unwrap_or(1 << 20);
-    Host { cpus, cpu_quota: cpu_quota(), memory, nofile }
+    Host {
+        cpus: affinity::allowed_cpus(),
+        cpu_quota: cpu_quota(),
+        memory: memory_limits().fold(ram, u64::min),
+        nofile: getrlimit(Resource::Nofile).maximum.unwrap_or(1 << 20),
+    }
 }
 
 /// Raises the soft limit of open files to the hard one.
@@ -34,60 +36,74 @@ fn meminfo(key: &str) -> Option<u64> {
     line.trim().trim_end_matches(" kB").parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// A file of this process's cgroup (v2), or of the root seen from a container.
-fn cgroup_file(name: &str) -> Option<String> {
-    let own = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let path = own.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
-    let inside = format!("/sys/fs/cgroup{}/{name}", path.trim_end_matches('/'));
-    fs::read_to_string(inside)
-        .or_else(|_| fs::read_to_string(format!("/sys/fs/cgroup/{name}")))
-        .ok()
+/// The contents of a file in this process's cgroup of a controller and in all above it: each of
+/// them limits. `controller` is empty for version 2, and names the hierarchy in version 1.
+fn cgroup_files(controller: &str, name: &str) -> Vec<String> {
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let path = own.lines().find_map(|line| {
+        let mut fields = line.splitn(3, ':').skip(1);
+        (fields.next()? == controller).then(|| fields.next())?
+    });
+    let mut path = path.unwrap_or_default().trim_end_matches('/');
+    let mut found = Vec::new();
+    loop {
+        let file = format!("/sys/fs/cgroup/{controller}{path}/{name}");
+        found.extend(fs::read_to_string(file).ok());
+        let Some((above, _)) = path.rsplit_once('/') else { return found };
+        path = above;
+    }
 }
 
-fn cgroup_number(name: &str) -> Option<u64> {
-    cgroup_file(name)?.trim().parse().ok()
+fn memory_limits() -> impl Iterator<Item = u64> {
+    let mut limits = cgroup_files("", "memory.max");
+    limits.extend(cgroup_files("memory", "memory.limit_in_bytes"));
+    limits.into_iter().filter_map(|text| text.trim().parse().ok())
 }
 
-/// CPUs that `cpu.max` allows.
+/// CPUs that `cpu.max` allows, here or above.
 fn cpu_quota() -> Option<f64> {
-    let text = cgroup_file("cpu.max")?;
-    let (quota, period) = text.trim().split_once(' ')?;
-    Some(quota.parse::<f64>().ok()? / period.parse::<f64>().ok()?)
+    let quota = |text: String| {
+        let (quota, period) = text.trim().split_once(' ')?;
+        Some(quota.parse::<f64>().ok()? / period.parse::<f64>().ok()?)
+    };
+    cgroup_files("", "cpu.max").into_iter().filter_map(quota).reduce(f64::min)
 }
 
-/// What the host lacks for `config`, a sentence each.
+/// What the kernel may take for the buffers of one connection, in words.
+#[must_use]
+pub fn kernel_memory(config: &Config) -> String {
+    let part = |flag: usize, max: &str, auto: &str| match flag {
+        0 => sysctl_last(auto),
+        // The kernel doubles what is asked for, to account for its own bookkeeping.
+        bytes => sysctl_last(max).map(|max| max.min(bytes as u64) * 2),
+    };
+    let send = part(config.sndbuf, "net/core/wmem_max", "net/ipv4/tcp_wmem");
+    let receive = part(config.rcvbuf, "net/core/rmem_max", "net/ipv4/tcp_rmem");
+    let bytes = |limit: Option<u64>| limit.map_or("?".into(), |bytes| bytes.to_string());
+    format!(
+        "kernel socket buffers are not in that sum: at most {} bytes to send and {} bytes to \
+         receive per connection",
+        bytes(send),
+        bytes(receive)
+    )
+}
+
+/// What `--check` finds: what the host lacks, and ports that are in use.
 #[must_use]
 pub fn check(config: &Config, host: &Host) -> Vec<String> {
+    let mut findings = shortages(config, host);
+    findings.extend(check_ports(config));
+    findings
+}
+
+/// What the host lacks for `config`, a sentence each. A server runs all the same, but not as told.
+#[must_use]
+pub fn shortages(config: &Config, host: &Host) -> Vec<String> {
     let mut findings = Vec::new();
-    let needed = config.max_connections as u64 + 128;
-    if host.nofile < needed {
-        findings.push(format!(
-            "nofile: the hard limit of open files is {}, --max-connections {} needs {needed}",
-            host.nofile, config.max_connections
-        ));
-    }
-    let somaxconn = sysctl("net/core/somaxconn").unwrap_or(4096);
-    if somaxconn < u64::from(config.backlog.unsigned_abs()) {
-        findings.push(format!(
-            "somaxconn: net.core.somaxconn is {somaxconn}, below --backlog {}",
-            config.backlog
-        ));
-    }
-    for (flag, wanted, name) in [
-        ("sndbuf", config.sndbuf, "net/core/wmem_max"),
-        ("rcvbuf", config.rcvbuf, "net/core/rmem_max"),
-    ] {
-        let max = sysctl(name).unwrap_or(u64::MAX);
-        if wanted as u64 > max {
-            let name = name.replace('/', ".");
-            findings.push(format!("buffers: {name} is {max}, below --{flag} {wanted}"));
-        }
-    }
-    for &address in &config.listen {
-        if let Err(error) = listener::bind(address, 1, false) {
-            findings.push(format!("port: cannot listen on {address}: {error}"));
-        }
-    }
+    findings.extend(check_nofile(config, host));
+    findings.extend(check_backlog(config));
+    findings.extend(check_buffers("sndbuf", config.sndbuf, "net/core/wmem_max"));
+    findings.extend(check_buffers("rcvbuf", config.rcvbuf, "net/core/rmem_max"));
     if config.loops > host.cpus.len() {
         findings.push(format!(
             "pins: {} loops share {} CPUs, so loops wait for each other",
@@ -98,27 +114,50 @@ pub fn check(config: &Config, host: &Host) -> Vec<String> {
     findings
 }
 
-fn sysctl(name: &str) -> Option<u64> {
-    fs::read_to_string(format!("/proc/sys/{name}")).ok()?.trim().parse().ok()
+/// A default of `--max-connections` fits by itself; it lacks what people expect of a server.
+fn check_nofile(config: &Config, host: &Host) -> Option<String> {
+    let expected = config.max_connections.max(match config.connections_by_default {
+        true => CONNECTIONS_EXPECTED,
+        false => 0,
+    });
+    let needed = (expected + config.own_descriptors()) as u64;
+    (host.nofile < needed).then(|| {
+        format!(
+            "nofile: the hard limit of open files is {}, {expected} connections need {needed}; \
+             raise it or set --max-connections",
+            host.nofile
+        )
+    })
 }
 
-/// Time since 1970 as 2026-01-31T12:34:56.789Z (civil calendar, proleptic Gregorian).
-#[must_use]
-pub fn utc(since_epoch: Duration) -> String {
-    let seconds = since_epoch.as_secs();
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    // Days are counted from 0000-03-01, so that leap days come last in a year.
-    let shifted = days + 719_468;
-    let era = shifted / 146_097;
-    let day_of_era = shifted % 146_097;
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
-    let ms = since_epoch.subsec_millis();
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
+fn check_backlog(config: &Config) -> Option<String> {
+    let max = sysctl_last("net/core/somaxconn")?;
+    (max < u64::from(config.backlog.unsigned_abs())).then(|| {
+        format!("somaxconn: net.core.somaxconn is {max}, below --backlog {}", config.backlog)
+    })
+}
+
+fn check_buffers(flag: &str, wanted: usize, name: &str) -> Option<String> {
+    let max = sysctl_last(name)?;
+    let dotted = name.replace('/', ".");
+    (wanted as u64 > max).then(|| format!("buffers: {dotted} is {max}, below --{flag} {wanted}"))
+}
+
+/// All at once, as the server would: two addresses may exclude each other.
+fn check_ports(config: &Config) -> Vec<String> {
+    let mut bound = Vec::new();
+    let mut findings = Vec::new();
+    for &address in &config.listen {
+        match listener::bind(address, 1, false) {
+            Ok(listener) => bound.push(listener),
+            Err(error) => findings.push(format!("port: cannot listen on {address}: {error}")),
+        }
+    }
+    findings
+}
+
+/// The last number of a file under `/proc/sys`: of three, the greatest.
+fn sysctl_last(name: &str) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/sys/{name}")).ok()?;
+    text.split_whitespace().last()?.parse().ok()
 }

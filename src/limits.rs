@@ -67,8 +67,10 @@ pub const ACCEPT_RETRY_MS: u64 = 100;
 /// Generations of slab slots wrap here, so that a token never equals a listener's.
 pub const GENERATION_MAX: u32 = 0x7FFF_FFFF;
 /// LIMIT: session log lines per second and loop.
+/// Test: tests/output.rs::session_lines_are_limited_and_the_rest_is_counted
 pub const LOG_LINES_PER_SECOND: u32 = 100;
 /// LIMIT: log lines waiting for stderr.
+/// Test: tests/output.rs::a_stderr_that_nobody_reads_stops_nothing
 pub const LOG_LINES_QUEUED: usize = 8192;
 /// LIMIT: events handled for one connection in one turn.
 pub const MESSAGES_PER_TURN: usize = 1024;
@@ -88,6 +90,11 @@ pub const WRITE_SLICES_MAX: usize = 64;
 pub const WRITE_BYTES_MAX: usize = 256 * 1024;
 /// How long the main thread waits for a loop's report, ms.
 pub const REPORT_WAIT_MS: u64 = 1_000;
+/// How long after `--grace` a loop that has not ended is a failure, ms.
+pub const END_OVERDUE_MS: u64 = 2_000;
+/// LIMIT: addresses to listen on (`--listen`); each is a token of every loop's poll.
+/// Test: tests/usage.rs::wrong_values_say_what_is_wrong_and_what_is_allowed
+pub const LISTENERS_MAX: usize = 256;
 /// Exit code of an internal failure.
 pub const EXIT_FATAL: i32 = 70;
 /// LIMIT: smallest acknowledgement window taken from a peer; a window of 1 would cost us a message
@@ -95,7 +102,12 @@ pub const EXIT_FATAL: i32 = 70;
 pub const ACK_WINDOW_MIN: u32 = 4096;
 /// LIMIT: bytes of unfinished messages that a client session holds.
 pub const CLIENT_PARTIAL_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Loops (`--loops`).
+/// Connections below which `--check` finds the limit of open files too low, where
+/// `--max-connections` does not say what is wanted.
+pub const CONNECTIONS_EXPECTED: usize = 1_000;
+/// Descriptors that `--max-connections` leaves for everything else, at least.
+pub const DESCRIPTORS_RESERVED: usize = 128;
+/// LIMIT: loops (`--loops`). Test: tests/usage.rs::wrong_values_say_what_is_wrong_and_what_is_allowed
 pub const LOOPS_MAX: usize = 1024;
 /// Bytes of one stream's log (`--gop-bytes`).
 pub const GOP_BYTES: u64 = 32 * 1024 * 1024;

@@ -6,131 +6,133 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
+use millrace::budget::Budget;
 use millrace::cli::config::{GopCache, Pin, TakeoverRule};
-use millrace::cli::{Command, Config, Host};
+use millrace::cli::{Command, Config, FixedMemory, Host, UnitBytes};
+use millrace::host;
+use millrace::limits::{self, POLL_EVENTS};
+use millrace::media::log::{GopMode, LogLimits};
+use millrace::net::connection::Connection;
+use millrace::net::demo;
+use millrace::net::event_loop::{EventLoop, Message};
+use millrace::net::listener::SocketOptions;
 use millrace::net::log_writer::LogWriter;
-use millrace::net::server::{self, Ended, ServerConfig, Shared};
-use millrace::net::{connection, event_loop, listener};
+use millrace::net::server::{self, ServerConfig, Shared};
+use millrace::net::supervisor::Supervisor;
 use millrace::rtmp::chunk::MessageLimits;
 use millrace::rtmp::session::SessionConfig;
 use millrace::service::directory::{DirectoryLimits, Takeover};
+use millrace::service::key::normal_app;
 use millrace::service::live::LiveConfig;
 use millrace::service::publisher::PublisherSetup;
-use millrace::{budget, host, limits, media, service};
 
-/// Exit codes: 0 ended in order, 1 could not start or `--check` found something, 2 bad flags,
-/// 70 internal failure, 130 and 143 a second SIGINT or SIGTERM.
+/// Why the process ends with another code than 0: one sentence and the code (see `--help`).
+type Failure = (String, u8);
+
 fn main() -> ExitCode {
     #[allow(clippy::disallowed_methods, reason = "the process's time zero")]
     let clock = Instant::now();
-    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<String> = std::env::args_os().skip(1).map(lossy).collect();
     let host = host::facts();
-    match Config::parse(&args, &host) {
+    let ended = match Config::parse(&args, &host) {
         Ok(Command::Print(text)) => print(&text),
         Ok(Command::Check(config)) => check(&config, &host),
-        Ok(Command::Run(config)) => run(&config, clock),
-        Err(error) => complain(&error.to_string(), 2),
-    }
-}
-
-fn print(text: &str) -> ExitCode {
-    match io::stdout().write_all(text.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
-    }
-}
-
-/// One sentence to stderr.
-fn complain(what: &str, code: u8) -> ExitCode {
+        Ok(Command::Run(config)) => run(&config, &host, clock),
+        Err(error) => Err((error.to_string(), 2)),
+    };
+    let Err((what, code)) = ended else { return ExitCode::SUCCESS };
     // If stderr is gone the exit code has to do.
     let _ = writeln!(io::stderr(), "millrace: {what}");
     ExitCode::from(code)
 }
 
-fn check(config: &Config, host: &Host) -> ExitCode {
-    let findings = host::check(config, host);
-    for finding in &findings {
-        if print(&format!("{finding}\n")) != ExitCode::SUCCESS {
-            break;
-        }
-    }
-    if findings.is_empty() { print("nothing is missing\n") } else { ExitCode::FAILURE }
+/// No flag takes other bytes than UTF-8; what is shown of them in the error need not be exact.
+fn lossy(arg: std::ffi::OsString) -> String {
+    arg.to_string_lossy().into_owned()
 }
 
-fn run(config: &Config, clock: Instant) -> ExitCode {
-    let connection_bytes = size_of::<connection::Connection>();
-    let fixed = config.fixed_memory(connection_bytes, size_of::<event_loop::Message>());
-    let variable = match config.variable_memory(&fixed) {
-        Ok(variable) => variable,
-        Err(error) => return complain(&error.to_string(), 2),
+fn print(text: &str) -> Result<(), Failure> {
+    io::stdout().write_all(text.as_bytes()).map_err(|e| (format!("cannot write: {e}"), 1))
+}
+
+fn check(config: &Config, host: &Host) -> Result<(), Failure> {
+    memory(config)?;
+    let findings = host::check(config, host);
+    for finding in &findings {
+        print(&format!("{finding}\n"))?;
+    }
+    match findings.len() {
+        0 => {
+            let (connections, loops) = (config.max_connections, config.loops);
+            print(&format!("nothing is missing for {connections} connections, {loops} loops\n"))
+        }
+        1 => Err(("the host lacks something".into(), 1)),
+        count => Err((format!("the host lacks {count} things"), 1)),
+    }
+}
+
+/// The fixed part, and what is left for everything variable.
+fn memory(config: &Config) -> Result<(FixedMemory, usize), Failure> {
+    let fixed = config.fixed_memory(UnitBytes {
+        event_loop: size_of::<EventLoop>() + POLL_EVENTS * size_of::<mio::event::Event>(),
+        letter: size_of::<Message>(),
+        connection: size_of::<Connection>(),
+    });
+    let variable = config.variable_memory(fixed).map_err(|error| (error.to_string(), 2))?;
+    Ok((fixed, variable))
+}
+
+fn run(config: &Config, host: &Host, clock: Instant) -> Result<(), Failure> {
+    let (fixed, variable) = memory(config)?;
+    let failed = |what: &str| {
+        let what = what.to_owned();
+        move |error: io::Error| (format!("cannot {what}: {error}"), 1)
     };
-    let log = match start_logging(config) {
-        Ok(log) => log,
-        Err(error) => return complain(&format!("cannot start logging: {error}"), 1),
-    };
+    let mut log = LogWriter::start().map_err(failed("start logging"))?;
+    let filter = config.log.clone().or_else(|| std::env::var("RUST_LOG").ok());
+    log.install(filter.as_deref().unwrap_or("info"));
     server::exit_on_panic();
+    let supervisor = Supervisor::start(log.clone()).map_err(failed("catch signals"))?;
     if let Err(error) = host::raise_nofile() {
         log::warn!("cannot raise the limit of open files: {error}");
     }
     let shared = Arc::new(shared(config, variable));
-    let bound = match server::bind(&shared.config) {
-        Ok(bound) => bound,
-        Err(error) => {
-            log.drain();
-            return complain(&error.to_string(), 1);
-        }
-    };
+    let bound = server::bind(&shared.config).map_err(|error| (error.to_string(), 1))?;
     for address in &bound.addresses {
-        log::info!("listening on {address}");
+        log.announce(&format!("listening on {address}"));
     }
-    log::info!("{}", start_line(config, fixed.total(), variable));
+    log.announce(&start_line(config, fixed, variable));
+    log.announce(&host::kernel_memory(config));
+    for finding in host::shortages(config, host) {
+        log::warn!("{finding}");
+    }
     if config.demo
         && let Some(&address) = bound.addresses.first()
-        && let Err(error) = millrace::net::demo::start(address)
     {
-        log::error!("the demo cannot be started: {error}");
+        demo::start(address).map_err(failed("start the demo"))?;
     }
-    let ended = server::run(&shared, bound, log.clone(), clock);
+    let ended = server::run(&shared, bound, supervisor, clock);
     log.drain();
-    match ended {
-        Ok(Ended::Gracefully) => ExitCode::SUCCESS,
-        Ok(Ended::BySecondSignal(signal)) => {
-            ExitCode::from(u8::try_from(128 + signal).unwrap_or(1))
-        }
-        Err(error) => complain(&error.to_string(), 1),
-    }
+    ended.map_err(|error| (error.to_string(), 1))
 }
 
-fn start_line(config: &Config, fixed: usize, variable: usize) -> String {
+fn start_line(config: &Config, fixed: FixedMemory, variable: usize) -> String {
     let pins = match &config.pin {
-        Pin::To(cpus) => format!("pinned to {cpus:?}"),
+        Pin::To(cpus) => format!("pinned to CPUs {cpus:?}"),
         Pin::Off(why) => format!("not pinned ({why})"),
     };
+    let limit = |count: usize| if count == 0 { "unlimited".into() } else { count.to_string() };
     format!(
-        "{} loops {pins}; at most {} connections; memory {} bytes: {fixed} fixed, {variable} \
-         variable, kernel socket buffers not counted",
-        config.loops, config.max_connections, config.memory
+        "{} loops {pins}; limits: {} connections, {} per address, {} publishers, {} streams, \
+         {} bytes per message; memory {} bytes: fixed {fixed}, variable {variable}",
+        config.loops,
+        config.max_connections,
+        limit(config.max_per_address),
+        limit(config.max_publishers),
+        limit(config.max_streams),
+        config.max_message,
+        config.memory
     )
-}
-
-fn start_logging(config: &Config) -> io::Result<LogWriter> {
-    let writer = LogWriter::start()?;
-    let mut builder = env_logger::Builder::new();
-    let filter = config.log.clone().or_else(|| std::env::var("RUST_LOG").ok());
-    builder.parse_filters(filter.as_deref().unwrap_or("info"));
-    builder.format(|line, record| {
-        let now = line_time();
-        writeln!(line, "{now} {:<5} {}", record.level(), record.args())
-    });
-    builder.target(env_logger::Target::Pipe(Box::new(writer.clone())));
-    builder.init();
-    Ok(writer)
-}
-
-/// UTC, as 2026-01-31T12:34:56.789Z.
-fn line_time() -> String {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    host::utc(now.unwrap_or_default())
 }
 
 fn shared(config: &Config, variable: usize) -> Shared {
@@ -147,11 +149,11 @@ fn shared(config: &Config, variable: usize) -> Shared {
         ping_interval_ms: config.ping_interval_ms,
     };
     let live = LiveConfig {
-        log: media::log::LogLimits {
+        log: LogLimits {
             gop: match config.gop_cache {
-                GopCache::Gop => media::log::GopMode::Gop,
-                GopCache::Keyframe => media::log::GopMode::Keyframe,
-                GopCache::Off => media::log::GopMode::Off,
+                GopCache::Gop => GopMode::Gop,
+                GopCache::Keyframe => GopMode::Keyframe,
+                GopCache::Off => GopMode::Off,
             },
             bytes: config.gop_bytes,
             gop_ms: config.gop_ms,
@@ -163,10 +165,7 @@ fn shared(config: &Config, variable: usize) -> Shared {
         hold_ms: config.hold_ms,
         wait_for_publisher: config.wait_for_publisher,
         wait_ms: config.wait_ms,
-        setup: PublisherSetup {
-            chunk_size: config.chunk_size,
-            budget: budget::Budget::new(variable),
-        },
+        setup: PublisherSetup { chunk_size: config.chunk_size, budget: Budget::new(variable) },
     };
     let directory = DirectoryLimits {
         takeover: match config.takeover {
@@ -183,7 +182,7 @@ fn shared(config: &Config, variable: usize) -> Shared {
 }
 
 fn server_config(config: &Config) -> ServerConfig {
-    let app = |app: &String| service::key::normal_app(app.as_bytes());
+    let app = |app: &String| normal_app(app.as_bytes());
     ServerConfig {
         listen: config.listen.clone(),
         loops: config.loops,
@@ -193,7 +192,7 @@ fn server_config(config: &Config) -> ServerConfig {
         },
         reuseport: config.reuseport,
         backlog: config.backlog,
-        socket: listener::SocketOptions {
+        socket: SocketOptions {
             nodelay: config.nodelay,
             sndbuf: config.sndbuf,
             rcvbuf: config.rcvbuf,

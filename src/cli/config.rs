@@ -1,11 +1,13 @@
 //! The checked configuration: flags and host facts resolved into plain numbers.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 
 use getopts::Matches;
 
 use super::flags::{help, options};
-use super::values::{UsageError, duration_ms, list, size};
+use super::memory::{FixedMemory, UnitBytes};
+use super::values::{Bounds, UsageError, duration_ms, is_log_filter, list, size};
 use crate::limits;
 
 /// Facts of the host that defaults depend on.
@@ -100,6 +102,8 @@ pub struct Config {
     pub ping_interval_ms: u64,
     pub grace_ms: u64,
     pub max_connections: usize,
+    /// `--max-connections` was not given.
+    pub connections_by_default: bool,
     pub max_per_address: usize,
     pub max_publishers: usize,
     pub max_streams: usize,
@@ -109,25 +113,6 @@ pub struct Config {
     pub stats_json: bool,
     pub log: Option<String>,
     pub demo: bool,
-}
-
-/// Memory that is taken at start and never given back, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FixedMemory {
-    /// Read buffers of all loops.
-    pub rings: usize,
-    /// Mailboxes of all loops.
-    pub mailboxes: usize,
-    /// Slab entries of all connections.
-    pub connections: usize,
-}
-
-impl FixedMemory {
-    /// The sum.
-    #[must_use]
-    pub fn total(&self) -> usize {
-        self.rings + self.mailboxes + self.connections
-    }
 }
 
 impl Config {
@@ -152,39 +137,40 @@ impl Config {
     }
 
     fn build(values: &Values<'_>, host: &Host) -> Result<Self, UsageError> {
-        let loops = values.number("loops", host.cpus.len().max(1), 1..=limits::LOOPS_MAX)?;
-        let connections = usize::try_from(host.nofile.saturating_sub(128)).unwrap_or(1 << 20);
+        let loops = values.number("loops", host.cpus.len().max(1), 1..=limits::LOOPS_MAX as u64)?;
+        let listen = values.listen()?;
+        let reuseport = values.word("accept", &[("balance", false), ("reuseport", true)])?;
+        let reserved = own_descriptors(loops, listen.len(), reuseport);
+        let connections = usize::try_from(host.nofile).unwrap_or(1 << 20).saturating_sub(reserved);
         let memory = usize::try_from(host.memory / 10 * 7).unwrap_or(usize::MAX);
-        let any = usize::MAX >> 1;
         Ok(Self {
-            listen: values.listen()?,
+            listen,
             loops,
             pin: values.pin(loops, host)?,
-            reuseport: values.word("accept", &[("balance", false), ("reuseport", true)])?,
-            backlog: values.fit("backlog", 4096, 1, 1 << 20)?,
+            reuseport,
+            backlog: values.number("backlog", 4096, 1..=1 << 20)?,
             nodelay: values.word("nodelay", &[("on", true), ("off", false)])?,
-            sndbuf: values.fit("sndbuf", 0, 0, 1 << 30)?,
-            rcvbuf: values.fit("rcvbuf", 0, 0, 1 << 30)?,
-            notsent_lowat: values.fit("notsent-lowat", 128 << 10, 0, 1 << 30)?,
-            ring_bytes: values.fit("ring-bytes", 64 << 10, 4 << 10, 16 << 20)?,
+            sndbuf: values.size("sndbuf", 0, 0..=1 << 30)?,
+            rcvbuf: values.size("rcvbuf", 0, 0..=1 << 30)?,
+            notsent_lowat: values.size("notsent-lowat", 128 << 10, 0..=1 << 30)?,
+            ring_bytes: values.size("ring-bytes", 64 << 10, 4 << 10..=16 << 20)?,
             rings: values.number("rings", 256, 1..=65_536)?,
-            turn_bytes: values.fit("turn-bytes", 256 << 10, 1 << 10, 1 << 30)?,
+            turn_bytes: values.size("turn-bytes", 256 << 10, 1 << 10..=1 << 30)?,
             mailbox: values.number("mailbox", 4096, 1..=1 << 20)?,
-            chunk_size: values.fit(
+            chunk_size: values.size(
                 "chunk-size",
-                limits::CHUNK_SIZE_DEFAULT.into(),
-                limits::CHUNK_SIZE_INITIAL.into(),
-                limits::CHUNK_SIZE_MAX.into(),
+                limits::CHUNK_SIZE_DEFAULT,
+                limits::CHUNK_SIZE_INITIAL.into()..=limits::CHUNK_SIZE_MAX.into(),
             )?,
             gop_cache: values.word(
                 "gop-cache",
                 &[("gop", GopCache::Gop), ("keyframe", GopCache::Keyframe), ("off", GopCache::Off)],
             )?,
-            gop_bytes: values.fit("gop-bytes", limits::GOP_BYTES, 64 << 10, 1 << 40)?,
-            gop_ms: values.fit("gop-ms", limits::GOP_MS, 0, 3_600_000)?,
-            max_lag_ms: values.fit("max-lag-ms", limits::LAG_MS, 100, 3_600_000)?,
-            flush_ms: values.fit("flush-ms", limits::FLUSH_MS, 0, 10_000)?,
-            merge_ms: values.fit("merge-ms", 0, 0, 10_000)?,
+            gop_bytes: values.size("gop-bytes", limits::GOP_BYTES, 64 << 10..=1 << 40)?,
+            gop_ms: values.number("gop-ms", limits::GOP_MS, 0..=3_600_000)?,
+            max_lag_ms: values.number("max-lag-ms", limits::LAG_MS, 100..=3_600_000)?,
+            flush_ms: values.number("flush-ms", limits::FLUSH_MS, 0..=10_000)?,
+            merge_ms: values.number("merge-ms", 0, 0..=10_000)?,
             hold_ms: values.time("hold", 10_000)?,
             hold_always: values.has("hold-always"),
             takeover: values.word(
@@ -204,31 +190,39 @@ impl Config {
             blocked_timeout_ms: values.time("blocked-timeout", 10_000)?,
             ping_interval_ms: values.time("ping-interval", 30_000)?,
             grace_ms: values.time("grace", 10_000)?,
-            max_connections: values.number("max-connections", connections.max(1), 1..=any)?,
-            max_per_address: values.number("max-per-address", 0, 0..=any)?,
-            max_publishers: values.number("max-publishers", 0, 0..=any)?,
-            max_streams: values.number("max-streams", 0, 0..=any)?,
-            max_message: values.fit(
+            max_connections: values.number("max-connections", connections.max(1), 1..=1 << 32)?,
+            connections_by_default: !values.has("max-connections"),
+            max_per_address: values.number("max-per-address", 0, 0..=1 << 32)?,
+            max_publishers: values.number("max-publishers", 0, 0..=1 << 32)?,
+            max_streams: values.number("max-streams", 0, 0..=1 << 32)?,
+            max_message: values.size(
                 "max-message",
-                limits::MESSAGE_BYTES_MAX.into(),
-                64 << 10,
-                0x00FF_FFFF,
+                limits::MESSAGE_BYTES_MAX,
+                64 << 10..=limits::CHUNK_SIZE_MAX.into(),
             )?,
-            memory: values.fit("memory", memory as u64, 1 << 20, 1 << 50)?,
+            memory: values.size("memory", memory, 1 << 20..=1 << 50)?,
             stats_interval_ms: values.time("stats-interval", 0)?,
             stats_json: values.word("stats-format", &[("table", false), ("json", true)])?,
-            log: values.matches.opt_str("log"),
+            log: values.log()?,
             demo: values.has("demo"),
         })
     }
 
-    /// What is taken at start, with the sizes of a connection and of a mailbox entry.
+    /// Open files that are no connections: one listener per address (and loop), polls and wakers
+    /// of the loops, and some more.
     #[must_use]
-    pub fn fixed_memory(&self, connection_bytes: usize, letter_bytes: usize) -> FixedMemory {
+    pub fn own_descriptors(&self) -> usize {
+        own_descriptors(self.loops, self.listen.len(), self.reuseport)
+    }
+
+    /// What is taken at start.
+    #[must_use]
+    pub fn fixed_memory(&self, unit: UnitBytes) -> FixedMemory {
         FixedMemory {
+            loops: self.loops.saturating_mul(unit.event_loop),
             rings: self.loops.saturating_mul(self.rings).saturating_mul(self.ring_bytes),
-            mailboxes: self.loops.saturating_mul(self.mailbox).saturating_mul(letter_bytes),
-            connections: self.max_connections.saturating_mul(connection_bytes),
+            mailboxes: self.loops.saturating_mul(self.mailbox).saturating_mul(unit.letter),
+            connections: self.max_connections.saturating_mul(unit.connection),
         }
     }
 
@@ -236,13 +230,17 @@ impl Config {
     ///
     /// # Errors
     /// [`UsageError::Memory`] with the sum.
-    pub fn variable_memory(&self, fixed: &FixedMemory) -> Result<usize, UsageError> {
-        let fixed = fixed.total();
-        match self.memory.checked_sub(fixed) {
+    pub fn variable_memory(&self, fixed: FixedMemory) -> Result<usize, UsageError> {
+        match self.memory.checked_sub(fixed.total()) {
             Some(left) if left > 0 => Ok(left),
             _ => Err(UsageError::Memory { fixed, memory: self.memory }),
         }
     }
+}
+
+fn own_descriptors(loops: usize, addresses: usize, reuseport: bool) -> usize {
+    let listeners = if reuseport { loops * addresses } else { addresses };
+    (32 + 2 * loops + listeners).max(limits::DESCRIPTORS_RESERVED)
 }
 
 /// Typed access to what getopts has found.
@@ -259,31 +257,31 @@ impl Values<'_> {
         UsageError::Value { flag, given: given.into(), allowed: allowed.into() }
     }
 
-    /// A size or number between `min` and `max` that fits its type.
-    fn fit<T: TryFrom<u64>>(
+    /// A size in bytes within `range`, or the default.
+    fn size<T: TryFrom<u64>>(
         &self,
         flag: &'static str,
-        default: u64,
-        min: u64,
-        max: u64,
+        default: T,
+        range: RangeInclusive<u64>,
     ) -> Result<T, UsageError> {
-        let given = self.matches.opt_str(flag);
-        let value = given.as_ref().map_or(Some(default), |text| size(text));
-        let value = value.filter(|value| (min..=max).contains(value) || given.is_none());
+        let Some(given) = self.matches.opt_str(flag) else { return Ok(default) };
+        let value = size(&given).filter(|value| range.contains(value));
         value.and_then(|value| T::try_from(value).ok()).ok_or_else(|| {
-            let allowed = format!("a number from {min} to {max}, with K, M or G if you like");
-            Self::wrong(flag, given.as_deref().unwrap_or_default(), allowed)
+            let allowed = format!("a size {}, with K, M or G if you like", Bounds(&range));
+            Self::wrong(flag, &given, allowed)
         })
     }
 
-    fn number(
+    /// A plain number within `range`, or the default.
+    fn number<T: TryFrom<u64>>(
         &self,
         flag: &'static str,
-        default: usize,
-        range: std::ops::RangeInclusive<usize>,
-    ) -> Result<usize, UsageError> {
+        default: T,
+        range: RangeInclusive<u64>,
+    ) -> Result<T, UsageError> {
         let Some(given) = self.matches.opt_str(flag) else { return Ok(default) };
-        given.parse().ok().filter(|value| range.contains(value)).ok_or_else(|| {
+        let value = given.parse().ok().filter(|value| range.contains(value));
+        value.and_then(|value| T::try_from(value).ok()).ok_or_else(|| {
             let allowed = format!("a number from {} to {}", range.start(), range.end());
             Self::wrong(flag, &given, allowed)
         })
@@ -319,8 +317,25 @@ impl Values<'_> {
             given.push("[::]:1935".into());
         }
         let allowed = "an address and a port, such as 0.0.0.0:1935 or [::1]:0";
+        if let Some(text) = given.get(limits::LISTENERS_MAX) {
+            let allowed = format!("at most {} addresses", limits::LISTENERS_MAX);
+            return Err(Self::wrong("listen", text, allowed));
+        }
         let parse = |text: &String| text.parse().map_err(|_| Self::wrong("listen", text, allowed));
         given.iter().map(parse).collect()
+    }
+
+    fn log(&self) -> Result<Option<String>, UsageError> {
+        let given = self.matches.opt_str("log");
+        match given.as_deref().filter(|text| !is_log_filter(text)) {
+            Some(text) => Err(Self::wrong(
+                "log",
+                text,
+                "off, error, warn, info, debug, trace, or a list such as \
+                 info,millrace::net=debug",
+            )),
+            None => Ok(given),
+        }
     }
 
     fn pin(&self, loops: usize, host: &Host) -> Result<Pin, UsageError> {
@@ -328,8 +343,10 @@ impl Values<'_> {
             None | Some("auto") => Ok(auto_pin(loops, host)),
             Some("off") => Ok(Pin::Off("--pin off")),
             Some(text) => {
-                let allowed =
-                    format!("auto, off, or {loops} CPUs (one per loop) out of {:?}", host.cpus);
+                let allowed = format!(
+                    "auto, off, or a list of {loops} CPUs (one per loop) out of {}",
+                    comma_list(&host.cpus)
+                );
                 let cpus = list(text).filter(|cpus| {
                     cpus.len() == loops && cpus.iter().all(|cpu| host.cpus.contains(cpu))
                 });
@@ -337,6 +354,10 @@ impl Values<'_> {
             }
         }
     }
+}
+
+fn comma_list(numbers: &[usize]) -> String {
+    numbers.iter().map(usize::to_string).collect::<Vec<_>>().join(",")
 }
 
 /// Pins when every loop has a CPU of its own and nothing else decides; else says why not.

@@ -5,8 +5,10 @@
 
 pub mod config;
 pub mod flags;
+pub mod memory;
 pub mod values;
 
 pub use config::{Command, Config, Host};
 pub use flags::FLAGS;
+pub use memory::{FixedMemory, UnitBytes};
 pub use values::UsageError;

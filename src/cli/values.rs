@@ -1,6 +1,9 @@
 //! Values of flags: sizes, times, numbers, words; and what can be wrong with them.
 
 use std::fmt;
+use std::ops::RangeInclusive;
+
+use super::memory::FixedMemory;
 
 /// What is wrong with the command line, in one sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +24,7 @@ pub enum UsageError {
     /// Fixed memory above `--memory`.
     Memory {
         /// Bytes needed at start.
-        fixed: usize,
+        fixed: FixedMemory,
         /// Bytes allowed.
         memory: usize,
     },
@@ -37,10 +40,25 @@ impl fmt::Display for UsageError {
             }
             Self::Memory { fixed, memory } => write!(
                 f,
-                "--memory {memory} is too small: loops, rings, mailboxes and connections alone \
-                 take {fixed} bytes; raise it or lower --rings, --ring-bytes or --max-connections"
+                "--memory {memory} is too small: what is taken at start is {fixed}; raise it or \
+                 lower --loops, --rings, --ring-bytes, --mailbox or --max-connections"
             ),
         }
+    }
+}
+
+/// Allowed sizes, shown as the user would write them: `from 4K to 16M`.
+#[derive(Debug)]
+pub struct Bounds<'a>(pub &'a RangeInclusive<u64>);
+
+impl fmt::Display for Bounds<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let short = |bytes: u64| {
+            let units = [(1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K")];
+            let unit = units.into_iter().find(|(size, _)| bytes > 0 && bytes.is_multiple_of(*size));
+            unit.map_or(bytes.to_string(), |(size, name)| format!("{}{name}", bytes / size))
+        };
+        write!(f, "from {} to {}", short(*self.0.start()), short(*self.0.end()))
     }
 }
 
@@ -76,6 +94,21 @@ pub fn duration_ms(text: &str) -> Option<u64> {
     )]
     let whole = ms.round() as u64;
     (0.0..3.2e11).contains(&ms).then_some(whole)
+}
+
+/// Whether env_logger would take all of it: levels, `module`, `module=level`, by commas, and `/text`
+/// at the end. A lone word that is no level is taken for a mistake, not for somebody's module.
+#[must_use]
+pub fn is_log_filter(text: &str) -> bool {
+    let is_level = |word: &str| {
+        let levels = ["off", "error", "warn", "info", "debug", "trace"];
+        levels.iter().any(|level| word.eq_ignore_ascii_case(level))
+    };
+    let directives = text.split('/').next().unwrap_or_default();
+    directives.split(',').all(|directive| match directive.trim().split_once('=') {
+        Some((module, level)) => !module.is_empty() && is_level(level),
+        None => is_level(directive.trim()) || directive.trim().starts_with("millrace"),
+    })
 }
 
 /// A list of numbers and ranges: `0,2-3`.

@@ -123,6 +123,15 @@ impl Cursor {
         log.arrived(self.place.next.max(log.base())).map_or(0, |arrived| now.since(arrived))
     }
 
+    /// Wire bytes from the next frame to the newest; 0 when nothing is being sent.
+    #[must_use]
+    pub fn lag_bytes(&self, log: &StreamLog) -> u64 {
+        if self.wants.paused || !self.started {
+            return 0;
+        }
+        log.bytes_from(self.place.next.max(log.base()))
+    }
+
     /// pause: nothing is sent. Unpause: as a new join, headers and keyframe first.
     pub fn pause(&mut self, log: &StreamLog, paused: bool) {
         if self.wants.paused && !paused {

@@ -1,7 +1,7 @@
 //! Sockets, threads and the clock: the only layer that knows them.
 //!
 //! Entry point: [`server::run`]. Below it one [`event_loop::EventLoop`] per pinned thread, and the
-//! main thread, which waits for signals and prints statistics.
+//! main thread, which waits for signals and prints statistics ([`supervisor::Supervisor`]).
 
 pub mod affinity;
 pub mod connection;
@@ -13,4 +13,5 @@ pub mod mailbox;
 pub mod out_queue;
 pub mod ring;
 pub mod server;
+pub mod supervisor;
 pub mod timer_wheel;

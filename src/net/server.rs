@@ -1,4 +1,6 @@
-//! The process: listeners, loops, signals, statistics, shutdown.
+//! The process: what all loops share, listeners, the start of the loops, fatal errors.
+//!
+//! Signals, statistics and the end are the [`super::supervisor`]'s.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -6,28 +8,23 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::Sender;
 use mio::net::TcpListener;
 use mio::{Poll, Waker};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
-use signal_hook::iterator::Signals;
 
 use super::affinity;
 use super::event_loop::{self, EventLoop, LoopSetup, Message};
 use super::listener::{self, SocketOptions};
-use super::log_writer::{self, LogWriter};
-use super::mailbox::{Address, Mailbox, Outbox, mailbox};
+use super::mailbox::{Mailbox, Outbox, mailbox};
+use super::supervisor::{Event, LoopAddress, Supervisor};
 use crate::budget::Budget;
-use crate::limits::REPORT_WAIT_MS;
 use crate::rtmp::session::SessionConfig;
 use crate::service::CloseReason;
 use crate::service::directory::{Directory, DirectoryLimits};
 use crate::service::live::LiveConfig;
 use crate::service::message::LoopId;
-use crate::service::stats::Report;
-use crate::time::Millis;
 
 /// Everything the network layer is told; plain data, sizes in bytes, times in ms, 0 for never.
 #[derive(Debug, Clone)]
@@ -183,20 +180,6 @@ impl std::fmt::Display for NetError {
     }
 }
 
-/// How an orderly run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// SIGTERM or SIGINT, everybody was told.
-    Gracefully,
-    /// A second signal.
-    BySecondSignal(i32),
-}
-
-enum Event {
-    Signal(i32),
-    LoopEnded,
-}
-
 /// Listening sockets by loop, and the addresses they got.
 #[derive(Debug)]
 pub struct Bound {
@@ -214,25 +197,28 @@ pub fn bind(config: &ServerConfig) -> Result<Bound, NetError> {
         Bound { listeners: (0..config.loops).map(|_| Vec::new()).collect(), addresses: Vec::new() };
     for &address in &config.listen {
         let error = |error| NetError::Bind(address, error);
-        // A plain socket first: a second group on the port would silently split the traffic.
-        let plain = listener::bind(address, config.backlog, false).map_err(error)?;
-        let real = plain.local_addr().map_err(error)?;
-        bound.addresses.push(real);
         if !config.reuseport {
+            let listener = listener::bind(address, config.backlog, false).map_err(error)?;
+            bound.addresses.push(listener.local_addr().map_err(error)?);
             if let Some(first) = bound.listeners.first_mut() {
-                first.push(plain);
+                first.push(listener);
             }
             continue;
         }
-        drop(plain);
-        for listeners in &mut bound.listeners {
-            listeners.push(listener::bind(real, config.backlog, true).map_err(error)?);
+        // A plain socket first: a second group on the port would silently split the traffic.
+        if address.port() != 0 {
+            listener::bind(address, config.backlog, false).map_err(error)?;
         }
+        let mut real = address;
+        for listeners in &mut bound.listeners {
+            let listener = listener::bind(real, config.backlog, true).map_err(error)?;
+            real = listener.local_addr().map_err(error)?;
+            listeners.push(listener);
+        }
+        bound.addresses.push(real);
     }
     Ok(bound)
 }
-
-type LoopAddress = Address<Message, Waker>;
 
 /// Runs the loops until a signal ends them. `clock` is the process's time zero.
 ///
@@ -241,11 +227,9 @@ type LoopAddress = Address<Message, Waker>;
 pub fn run(
     shared: &Arc<Shared>,
     bound: Bound,
-    mut log: LogWriter,
+    supervisor: Supervisor,
     clock: Instant,
-) -> Result<Ended, NetError> {
-    let (events, inbox) = bounded(64);
-    watch_signals(events.clone()).map_err(|e| NetError::System("cannot watch signals", e))?;
+) -> Result<(), NetError> {
     let system = |error| NetError::System("cannot start a loop", error);
     let mut parts = Vec::new();
     for _ in 0..shared.config.loops {
@@ -260,9 +244,14 @@ pub fn run(
         parts.into_iter().zip(bound.listeners).enumerate()
     {
         let setup = setup(index, shared, (poll, mailbox), listeners, &addresses, clock);
-        threads.push(start_loop(setup, events.clone()).map_err(system)?);
+        threads.push(start_loop(setup, supervisor.events()).map_err(system)?);
     }
-    Ok(supervise(shared, &addresses, &inbox, threads, &mut log, clock))
+    supervisor.run(shared, &addresses, clock);
+    for thread in threads {
+        // A loop that panicked has ended the process already.
+        let _ = thread.join();
+    }
+    Ok(())
 }
 
 fn setup(
@@ -298,107 +287,6 @@ fn start_loop(setup: LoopSetup, events: Sender<Event>) -> io::Result<JoinHandle<
         let _ = events.send(Event::LoopEnded);
     };
     thread::Builder::new().name(format!("loop-{index}")).spawn(run)
-}
-
-fn watch_signals(events: Sender<Event>) -> io::Result<()> {
-    // SIGHUP is caught so that it never kills.
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1, SIGHUP])?;
-    let run = move || {
-        for signal in signals.forever() {
-            if events.send(Event::Signal(signal)).is_err() {
-                return;
-            }
-        }
-    };
-    thread::Builder::new().name("signals".into()).spawn(run).map(drop)
-}
-
-/// The main thread: signals, statistics, the end.
-fn supervise(
-    shared: &Arc<Shared>,
-    addresses: &[LoopAddress],
-    inbox: &Receiver<Event>,
-    threads: Vec<JoinHandle<()>>,
-    log: &mut LogWriter,
-    clock: Instant,
-) -> Ended {
-    let interval = Duration::from_millis(shared.config.stats_interval_ms);
-    let mut last: Option<Report> = None;
-    let mut ending = false;
-    let mut left = threads.len();
-    let mut next_report = clock.elapsed() + interval;
-    while left > 0 {
-        let event = if interval.is_zero() {
-            inbox.recv().ok()
-        } else {
-            inbox.recv_timeout(next_report.saturating_sub(clock.elapsed())).ok()
-        };
-        match event {
-            Some(Event::Signal(signal @ (SIGTERM | SIGINT))) if ending => {
-                return Ended::BySecondSignal(signal);
-            }
-            Some(Event::Signal(SIGTERM | SIGINT)) => {
-                ending = true;
-                log::info!("shutting down within {} ms", shared.config.grace_ms);
-                let at = now(clock).plus(shared.config.grace_ms);
-                broadcast(addresses, || Message::Shutdown(at));
-            }
-            Some(Event::Signal(SIGUSR1)) => report(shared, addresses, log, &mut last, clock),
-            Some(Event::Signal(_)) => {}
-            Some(Event::LoopEnded) => left -= 1,
-            None => {
-                report(shared, addresses, log, &mut last, clock);
-                next_report += interval;
-            }
-        }
-    }
-    for thread in threads {
-        // A loop that panicked has ended the process already.
-        let _ = thread.join();
-    }
-    Ended::Gracefully
-}
-
-fn now(clock: Instant) -> Millis {
-    Millis(u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX))
-}
-
-fn broadcast(addresses: &[LoopAddress], message: impl Fn() -> Message) {
-    for address in addresses {
-        let mut letter = message();
-        // The main thread may wait for room; loops never do.
-        while let Err(back) = address.try_send(letter) {
-            letter = back;
-            thread::park_timeout(Duration::from_millis(1));
-        }
-        address.wake_if_asleep();
-    }
-}
-
-fn report(
-    shared: &Arc<Shared>,
-    addresses: &[LoopAddress],
-    log: &mut LogWriter,
-    last: &mut Option<Report>,
-    clock: Instant,
-) {
-    let (sender, receiver) = bounded(addresses.len());
-    broadcast(addresses, || Message::Report(sender.clone()));
-    let patience = Duration::from_millis(REPORT_WAIT_MS);
-    let mut loops: Vec<_> =
-        addresses.iter().filter_map(|_| receiver.recv_timeout(patience).ok()).collect();
-    loops.sort_by_key(|report| report.id);
-    let budget = &shared.budget;
-    let memory = (budget.used(), budget.peak(), budget.max());
-    let report = Report { at: now(clock), memory, log_lines_lost: log_writer::lines_lost(), loops };
-    let text = if shared.config.stats_json {
-        report.json(last.as_ref())
-    } else {
-        report.table(last.as_ref())
-    };
-    // Writing to the log channel cannot fail.
-    let _ = log.write_all(text.as_bytes());
-    *last = Some(report);
 }
 
 /// A failure that leaves no server worth running (N14).

@@ -1,11 +1,40 @@
 //! Statistics: what each loop reports, and the table or JSON made of all reports.
 //!
-//! Totals are sums of the parts printed above them.
+//! Totals are sums of the parts printed with them, bit rates included ([`Report::set_rates`]).
 
+use std::collections::HashMap;
 use std::fmt::Write;
 
 use super::close_reason::{CLOSE_REASONS, CloseReason};
 use crate::time::Millis;
+
+/// Bytes in both directions, and the bit rates made of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Bytes in since the start.
+    pub bytes_in: u64,
+    /// Bytes out since the start.
+    pub bytes_out: u64,
+    /// kbit/s in since the report before.
+    pub in_kbps: u64,
+    /// kbit/s out since the report before.
+    pub out_kbps: u64,
+}
+
+impl Traffic {
+    /// Bytes so far, no rates yet.
+    #[must_use]
+    pub fn new(bytes_in: u64, bytes_out: u64) -> Self {
+        Self { bytes_in, bytes_out, ..Self::default() }
+    }
+
+    /// Sets the rates over `ms` since `then`.
+    fn set_rates(&mut self, then: Self, ms: u64) {
+        let rate = |now: u64, then: u64| now.saturating_sub(then).saturating_mul(8) / ms;
+        self.in_kbps = rate(self.bytes_in, then.bytes_in);
+        self.out_kbps = rate(self.bytes_out, then.bytes_out);
+    }
+}
 
 /// One loop.
 #[derive(Debug, Clone, Default)]
@@ -20,10 +49,8 @@ pub struct LoopReport {
     pub players: usize,
     /// Connections accepted.
     pub accepted: u64,
-    /// Socket bytes in.
-    pub bytes_in: u64,
-    /// Socket bytes out.
-    pub bytes_out: u64,
+    /// Socket bytes.
+    pub traffic: Traffic,
     /// Writes to sockets.
     pub writes: u64,
     /// Turns of the loop.
@@ -38,6 +65,8 @@ pub struct LoopReport {
     pub rings_exhausted: u64,
     /// Payload bytes copied into frames.
     pub payload_bytes_copied: u64,
+    /// Session lines that were not logged because there were too many.
+    pub log_lines_suppressed: u64,
     /// Closed connections by reason.
     pub closes: [u64; CLOSE_REASONS],
     /// Streams that this loop owns or has players of.
@@ -51,8 +80,8 @@ pub struct StreamReport {
     pub key: String,
     /// Session id of the publisher, if it is on this loop.
     pub publisher: Option<u64>,
-    /// Body bytes received from it.
-    pub bytes_in: u64,
+    /// Body bytes received from it, media bytes sent to its players.
+    pub traffic: Traffic,
     /// Audio and video messages received from it.
     pub frames_in: u64,
     /// Bytes in the log.
@@ -67,9 +96,11 @@ pub struct PlayerReport {
     /// Session id.
     pub session: u64,
     /// Media bytes sent.
-    pub bytes_out: u64,
+    pub traffic: Traffic,
     /// Age of its next frame, ms.
     pub lag_ms: u64,
+    /// Bytes from its next frame to the newest.
+    pub lag_bytes: u64,
     /// How often it was moved to a newer keyframe.
     pub skips: u32,
     /// Frames it missed by that.
@@ -85,161 +116,159 @@ pub struct Report {
     pub memory: (usize, usize, usize),
     /// Log lines that were dropped because stderr was not read.
     pub log_lines_lost: u64,
+    /// Loops that did not answer in time; they are missing in everything else.
+    pub silent: Vec<usize>,
     /// By loop.
     pub loops: Vec<LoopReport>,
 }
 
+/// Named figures of a loop: what JSON shows, in order, and what totals are sums of.
+type Figures = [(&'static str, u64); 16];
+
 impl Report {
-    /// The sum over all loops of one figure.
-    pub fn total(&self, figure: impl Fn(&LoopReport) -> u64) -> u64 {
-        self.loops.iter().map(figure).sum()
+    /// Fills in all bit rates: since `before`, or since the start of the process.
+    pub fn set_rates(&mut self, before: Option<&Self>) {
+        let ms = before.map_or(self.at.0, |before| self.at.since(before.at)).max(1);
+        let loops: HashMap<usize, &LoopReport> =
+            before.into_iter().flat_map(|b| &b.loops).map(|report| (report.id, report)).collect();
+        for report in &mut self.loops {
+            report.set_rates(loops.get(&report.id).copied(), ms);
+        }
     }
 
-    /// A table for people. `before` gives bit rates; without it they are averages since start.
+    /// The sums over all loops, named.
+    fn totals(&self) -> Figures {
+        let mut sums = LoopReport::default().figures();
+        for report in &self.loops {
+            for (sum, (_, figure)) in sums.iter_mut().zip(report.figures()) {
+                sum.1 += figure;
+            }
+        }
+        sums
+    }
+
+    /// Closed connections of all loops for the reason of an index.
+    fn closed(&self, index: usize) -> u64 {
+        self.loops.iter().filter_map(|report| report.closes.get(index)).sum()
+    }
+
+    /// A table for people.
     #[must_use]
-    pub fn table(&self, before: Option<&Self>) -> String {
-        let seconds = self.seconds_since(before);
-        let rate = |now: u64, then: u64| kilobits(now.saturating_sub(then), seconds);
+    pub fn table(&self) -> String {
         let mut text = String::new();
         let (used, peak, max) = self.memory;
         let _ = writeln!(text, "memory: {used} of {max} bytes charged, at most {peak}");
-        let _ = writeln!(text, "loop connections publishers players in_kbps out_kbps skips lost");
-        for (index, report) in self.loops.iter().enumerate() {
-            let then = before.and_then(|before| before.loops.get(index));
-            let _ = writeln!(
-                text,
-                "{:>4} {:>11} {:>10} {:>7} {:>7} {:>8} {:>5} {:>4}",
-                report.id,
-                report.connections,
-                report.publishers,
-                report.players,
-                rate(report.bytes_in, then.map_or(0, |then| then.bytes_in)),
-                rate(report.bytes_out, then.map_or(0, |then| then.bytes_out)),
-                report.skips,
-                report.lost_frames,
-            );
+        let lost = self.log_lines_lost;
+        if lost > 0 {
+            let _ = writeln!(text, "log: {lost} lines lost, stderr is not read fast enough");
         }
-        let sum = |figure: fn(&LoopReport) -> u64| self.total(figure);
-        let then = |figure: fn(&LoopReport) -> u64| before.map_or(0, |before| before.total(figure));
-        let _ = writeln!(
-            text,
-            " all {:>11} {:>10} {:>7} {:>7} {:>8} {:>5} {:>4}",
-            sum(|r| r.connections as u64),
-            sum(|r| r.publishers as u64),
-            sum(|r| r.players as u64),
-            rate(sum(|r| r.bytes_in), then(|r| r.bytes_in)),
-            rate(sum(|r| r.bytes_out), then(|r| r.bytes_out)),
-            sum(|r| r.skips),
-            sum(|r| r.lost_frames),
-        );
-        self.streams_table(&mut text);
-        text
-    }
-
-    fn streams_table(&self, text: &mut String) {
+        for id in &self.silent {
+            let _ = writeln!(text, "loop {id} did not answer: it is missing below");
+        }
+        let _ = writeln!(text, "loop connections publishers players in_kbps out_kbps skips lost");
+        for report in &self.loops {
+            table_row(&mut text, &report.id.to_string(), &report.figures());
+        }
+        table_row(&mut text, "all", &self.totals());
         for report in &self.loops {
             for stream in &report.streams {
-                let publisher = stream.publisher.map_or("-".into(), |id| format!("session {id}"));
-                let _ = writeln!(
-                    text,
-                    "stream {} on loop {}: publisher {publisher}, {} bytes in, {} frames, \
-                     {} players, {} bytes in the log",
-                    stream.key,
-                    report.id,
-                    stream.bytes_in,
-                    stream.frames_in,
-                    stream.players.len(),
-                    stream.log_bytes,
-                );
-                for player in &stream.players {
-                    let _ = writeln!(
-                        text,
-                        "  player session {}: {} bytes out, lag {} ms, {} skips, {} frames skipped",
-                        player.session,
-                        player.bytes_out,
-                        player.lag_ms,
-                        player.skips,
-                        player.skipped_frames,
-                    );
-                }
+                stream.table(&mut text, report.id);
             }
         }
         for index in 0..CLOSE_REASONS {
-            let count = self.total(|r| r.closes.get(index).copied().unwrap_or(0));
+            let count = self.closed(index);
             if count > 0 {
                 let _ = writeln!(text, "closed {}: {count}", CloseReason::name(index));
             }
         }
+        text
     }
 
-    /// One line of JSON. `before` as for [`Report::table`].
+    /// One line of JSON.
     #[must_use]
-    pub fn json(&self, before: Option<&Self>) -> String {
-        let seconds = self.seconds_since(before);
-        let out = self.total(|r| r.bytes_out);
-        let then = before.map_or(0, |before| before.total(|r| r.bytes_out));
+    pub fn json(&self) -> String {
         let mut text = String::new();
         let (used, peak, max) = self.memory;
         let _ = write!(
             text,
             "{{\"at_ms\":{},\"memory_used\":{used},\"memory_peak\":{peak},\"memory_max\":{max},\
-             \"log_lines_lost\":{},\"out_kbps\":{},\"loops\":[",
-            self.at.0,
-            self.log_lines_lost,
-            kilobits(out.saturating_sub(then), seconds),
+             \"log_lines_lost\":{},\"silent_loops\":{:?},\"loops\":",
+            self.at.0, self.log_lines_lost, self.silent,
         );
-        for (index, report) in self.loops.iter().enumerate() {
-            let _ = write!(text, "{}", if index > 0 { "," } else { "" });
-            report.json(&mut text);
-        }
-        let _ = write!(text, "],\"total\":{{");
-        let mut sum = LoopReport::default();
-        for report in &self.loops {
-            sum.add(report);
-        }
-        sum.figures(&mut text);
+        json_list(&mut text, &self.loops, LoopReport::json);
+        text.push_str(",\"total\":{");
+        json_figures(&mut text, &self.totals());
+        json_closes(&mut text, |index| self.closed(index));
         text.push_str("}}\n");
         text
     }
+}
 
-    fn seconds_since(&self, before: Option<&Self>) -> u64 {
-        before.map_or(self.at.0, |before| self.at.since(before.at)).max(1)
+/// One row of the table by loop.
+fn table_row(text: &mut String, name: &str, figures: &Figures) {
+    let columns = [
+        ("connections", 11),
+        ("publishers", 10),
+        ("players", 7),
+        ("in_kbps", 7),
+        ("out_kbps", 8),
+        ("skips", 5),
+        ("lost_frames", 4),
+    ];
+    let _ = write!(text, "{name:>4}");
+    for (column, width) in columns {
+        let figure = figures.iter().find(|(name, _)| *name == column).map_or(0, |found| found.1);
+        let _ = write!(text, " {figure:>width$}");
+    }
+    text.push('\n');
+}
+
+fn json_figures(text: &mut String, figures: &[(&str, u64)]) {
+    for (name, value) in figures {
+        let _ = write!(text, "\"{name}\":{value},");
     }
 }
 
-/// Kilobits per second of `bytes` over `ms`.
-fn kilobits(bytes: u64, ms: u64) -> u64 {
-    bytes.saturating_mul(8) / ms.max(1)
+fn json_closes(text: &mut String, count: impl Fn(usize) -> u64) {
+    text.push_str("\"closes\":{");
+    for index in 0..CLOSE_REASONS {
+        let comma = if index > 0 { "," } else { "" };
+        let _ = write!(text, "{comma}\"{}\":{}", CloseReason::name(index), count(index));
+    }
+    text.push('}');
+}
+
+fn json_list<T>(text: &mut String, items: &[T], json: impl Fn(&T, &mut String)) {
+    text.push('[');
+    for (index, item) in items.iter().enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        json(item, text);
+    }
+    text.push(']');
 }
 
 impl LoopReport {
-    fn add(&mut self, other: &Self) {
-        self.connections += other.connections;
-        self.publishers += other.publishers;
-        self.players += other.players;
-        self.accepted += other.accepted;
-        self.bytes_in += other.bytes_in;
-        self.bytes_out += other.bytes_out;
-        self.writes += other.writes;
-        self.turns += other.turns;
-        self.wakeups += other.wakeups;
-        self.skips += other.skips;
-        self.lost_frames += other.lost_frames;
-        self.rings_exhausted += other.rings_exhausted;
-        self.payload_bytes_copied += other.payload_bytes_copied;
-        for (sum, count) in self.closes.iter_mut().zip(other.closes) {
-            *sum += count;
+    fn set_rates(&mut self, then: Option<&Self>, ms: u64) {
+        self.traffic.set_rates(then.map_or(Traffic::default(), |then| then.traffic), ms);
+        let streams: HashMap<&str, &StreamReport> =
+            then.into_iter().flat_map(|t| &t.streams).map(|s| (s.key.as_str(), s)).collect();
+        for stream in &mut self.streams {
+            stream.set_rates(streams.get(stream.key.as_str()).copied(), ms);
         }
     }
 
-    fn figures(&self, text: &mut String) {
-        let figures = [
+    fn figures(&self) -> Figures {
+        [
             ("connections", self.connections as u64),
             ("publishers", self.publishers as u64),
             ("players", self.players as u64),
             ("accepted", self.accepted),
-            ("bytes_in", self.bytes_in),
-            ("bytes_out", self.bytes_out),
+            ("bytes_in", self.traffic.bytes_in),
+            ("bytes_out", self.traffic.bytes_out),
+            ("in_kbps", self.traffic.in_kbps),
+            ("out_kbps", self.traffic.out_kbps),
             ("writes", self.writes),
             ("turns", self.turns),
             ("wakeups", self.wakeups),
@@ -247,56 +276,101 @@ impl LoopReport {
             ("lost_frames", self.lost_frames),
             ("rings_exhausted", self.rings_exhausted),
             ("payload_bytes_copied", self.payload_bytes_copied),
-        ];
-        for (name, value) in figures {
-            let _ = write!(text, "\"{name}\":{value},");
-        }
-        text.push_str("\"closes\":{");
-        for (index, count) in self.closes.iter().enumerate() {
-            let comma = if index > 0 { "," } else { "" };
-            let _ = write!(text, "{comma}\"{}\":{count}", CloseReason::name(index));
-        }
-        text.push('}');
+            ("log_lines_suppressed", self.log_lines_suppressed),
+        ]
     }
 
     fn json(&self, text: &mut String) {
         let _ = write!(text, "{{\"loop\":{},", self.id);
-        self.figures(text);
-        text.push_str(",\"streams\":[");
-        for (index, stream) in self.streams.iter().enumerate() {
-            let _ = write!(text, "{}", if index > 0 { "," } else { "" });
-            stream.json(text);
-        }
-        text.push_str("]}");
+        json_figures(text, &self.figures());
+        json_closes(text, |index| self.closes.get(index).copied().unwrap_or(0));
+        text.push_str(",\"streams\":");
+        json_list(text, &self.streams, StreamReport::json);
+        text.push('}');
     }
 }
 
 impl StreamReport {
-    fn json(&self, text: &mut String) {
-        let publisher = self.publisher.map_or("null".into(), |id| id.to_string());
-        let _ = write!(
+    fn set_rates(&mut self, then: Option<&Self>, ms: u64) {
+        // Another publisher has sent nothing before.
+        let same = then.filter(|then| then.publisher == self.publisher);
+        self.traffic.set_rates(same.map_or(Traffic::default(), |then| then.traffic), ms);
+        let players: HashMap<u64, &PlayerReport> =
+            then.into_iter().flat_map(|t| &t.players).map(|p| (p.session, p)).collect();
+        for player in &mut self.players {
+            let then = players.get(&player.session);
+            player.traffic.set_rates(then.map_or(Traffic::default(), |then| then.traffic), ms);
+        }
+        self.traffic.out_kbps = self.players.iter().map(|player| player.traffic.out_kbps).sum();
+    }
+
+    fn table(&self, text: &mut String, on: usize) {
+        let publisher = self.publisher.map_or("-".into(), |id| format!("session {id}"));
+        let Traffic { bytes_in, in_kbps, out_kbps, .. } = self.traffic;
+        let _ = writeln!(
             text,
-            "{{\"key\":\"{}\",\"publisher\":{publisher},\"bytes_in\":{},\"frames_in\":{},\
-             \"log_bytes\":{},\"players\":[",
-            escape(&self.key),
-            self.bytes_in,
+            "stream {} on loop {on}: publisher {publisher}, {bytes_in} bytes and {} frames in, \
+             {in_kbps} kbps in, {} players, {out_kbps} kbps out, {} bytes in the log",
+            self.key,
             self.frames_in,
+            self.players.len(),
             self.log_bytes,
         );
-        for (index, player) in self.players.iter().enumerate() {
-            let _ = write!(
-                text,
-                "{}{{\"session\":{},\"bytes_out\":{},\"lag_ms\":{},\"skips\":{},\
-                 \"skipped_frames\":{}}}",
-                if index > 0 { "," } else { "" },
-                player.session,
-                player.bytes_out,
-                player.lag_ms,
-                player.skips,
-                player.skipped_frames,
-            );
+        for player in &self.players {
+            player.table(text);
         }
-        text.push_str("]}");
+    }
+
+    fn json(&self, text: &mut String) {
+        let publisher = self.publisher.map_or("null".into(), |id| id.to_string());
+        let _ = write!(text, "{{\"key\":\"{}\",\"publisher\":{publisher},", escape(&self.key));
+        let Traffic { bytes_in, bytes_out, in_kbps, out_kbps } = self.traffic;
+        json_figures(
+            text,
+            &[
+                ("bytes_in", bytes_in),
+                ("bytes_out", bytes_out),
+                ("in_kbps", in_kbps),
+                ("out_kbps", out_kbps),
+                ("frames_in", self.frames_in),
+                ("log_bytes", self.log_bytes),
+            ],
+        );
+        text.push_str("\"players\":");
+        json_list(text, &self.players, PlayerReport::json);
+        text.push('}');
+    }
+}
+
+impl PlayerReport {
+    fn table(&self, text: &mut String) {
+        let _ = writeln!(
+            text,
+            "  player session {}: {} bytes out, {} kbps, lag {} ms and {} bytes, {} skips, \
+             {} frames skipped",
+            self.session,
+            self.traffic.bytes_out,
+            self.traffic.out_kbps,
+            self.lag_ms,
+            self.lag_bytes,
+            self.skips,
+            self.skipped_frames,
+        );
+    }
+
+    fn json(&self, text: &mut String) {
+        let _ = write!(
+            text,
+            "{{\"session\":{},\"bytes_out\":{},\"out_kbps\":{},\"lag_ms\":{},\"lag_bytes\":{},\
+             \"skips\":{},\"skipped_frames\":{}}}",
+            self.session,
+            self.traffic.bytes_out,
+            self.traffic.out_kbps,
+            self.lag_ms,
+            self.lag_bytes,
+            self.skips,
+            self.skipped_frames,
+        );
     }
 }
 

@@ -9,14 +9,13 @@ use mio::Interest;
 use mio::net::TcpStream;
 
 use super::{EventLoop, Message, push_ready, token};
-use crate::limits::{ACCEPT_RETRY_MS, ACCEPTS_PER_TURN, GENERATION_MAX, LOG_LINES_PER_SECOND};
+use crate::limits::{ACCEPT_RETRY_MS, ACCEPTS_PER_TURN, GENERATION_MAX};
 use crate::net::connection::Connection;
 use crate::net::out_queue::OutQueue;
 use crate::rtmp::session::ServerSession;
 use crate::service::CloseReason;
 use crate::service::message::LoopId;
 use crate::service::publisher::ConnectionId;
-use crate::time::Millis;
 
 /// A socket on its way to the loop that will own it.
 #[derive(Debug)]
@@ -25,30 +24,6 @@ pub struct Accepted {
     pub stream: TcpStream,
     /// The peer.
     pub address: IpAddr,
-}
-
-/// Session lines per second and loop: an attack does not fill the disk.
-#[derive(Debug, Default)]
-pub(super) struct LogBudget {
-    second: u64,
-    lines: u32,
-    suppressed: u64,
-}
-
-impl LogBudget {
-    /// Whether one more line may be written now; reports what was left out before.
-    pub(super) fn take(&mut self, now: Millis) -> bool {
-        if self.second != now.0 / 1000 {
-            if self.suppressed > 0 {
-                log::warn!("{} session lines were not logged", self.suppressed);
-            }
-            *self = Self { second: now.0 / 1000, lines: 0, suppressed: 0 };
-        }
-        self.lines += 1;
-        let allowed = self.lines <= LOG_LINES_PER_SECOND;
-        self.suppressed += u64::from(!allowed);
-        allowed
-    }
 }
 
 impl EventLoop {

@@ -153,6 +153,14 @@ impl EventLoop {
         self.close_after_flush(id, CloseReason::Shutdown, self.now);
     }
 
+    /// The grace time is over: whoever is still there goes without more words.
+    pub(super) fn close_all(&mut self) {
+        let ids: Vec<ConnectionId> = self.connections.iter().map(|(s, c)| c.id(s)).collect();
+        for id in ids {
+            self.close(id, CloseReason::Shutdown);
+        }
+    }
+
     fn is_mid_frame(&mut self, id: ConnectionId) -> bool {
         let Self { connections, live, .. } = self;
         let Some(connection) = find(connections, id) else { return false };

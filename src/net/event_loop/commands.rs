@@ -76,7 +76,9 @@ impl EventLoop {
 
     fn publish_ready_on(&mut self, id: ConnectionId, msid: Msid, key: &StreamKey) {
         let Some(connection) = find(&mut self.connections, id) else { return };
-        log::info!("session {} publishes {key}", connection.session_id);
+        if self.log_lines.take(self.now) {
+            log::info!("session {} publishes {key}", connection.session_id);
+        }
         connection.session.accept_publish(msid, connection.out.buffer());
         push_ready(&mut self.ready, connection, id);
         self.settle_out(id);
@@ -95,7 +97,9 @@ impl EventLoop {
         let Some(connection) = find(&mut self.connections, id) else { return };
         let answer = match StreamKey::new(&connection.app, &request.name) {
             Ok(key) => {
-                log::info!("session {} plays {key}", connection.session_id);
+                if self.log_lines.take(now) {
+                    log::info!("session {} plays {key}", connection.session_id);
+                }
                 let duration = duration_ms(request);
                 self.live.play(&mut shared.directory(), &key, (id, msid), duration, now)
             }

@@ -104,7 +104,9 @@ impl EventLoop {
 
     /// Players that have got their last frame: the stream has ended, or their duration is over.
     fn finish_players(&mut self, id: ConnectionId) {
-        let fin_at = self.now.plus(STREAM_END_FIN_MS);
+        // At the end of the process nobody publishes again: there is nothing to wait for.
+        let fin_at =
+            if self.shutdown.is_some() { self.now } else { self.now.plus(STREAM_END_FIN_MS) };
         let Some(connection) = find(&mut self.connections, id) else { return };
         let (mut ended, mut stopped) = (false, None);
         for &slot in &connection.players {

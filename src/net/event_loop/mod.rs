@@ -14,6 +14,7 @@ mod close;
 mod commands;
 mod flush;
 mod input;
+mod log_budget;
 mod report;
 mod timers;
 
@@ -105,7 +106,7 @@ pub struct EventLoop {
     has_unsent_mail: bool,
     shutdown: Option<Millis>,
     counters: Counters,
-    log_lines: accept::LogBudget,
+    log_lines: log_budget::LogBudget,
 }
 
 /// What a loop is made of, prepared by the server before its thread starts.
@@ -163,7 +164,7 @@ impl EventLoop {
             has_unsent_mail: false,
             shutdown: None,
             counters: Counters::default(),
-            log_lines: accept::LogBudget::default(),
+            log_lines: log_budget::LogBudget::default(),
             shared: setup.shared,
         };
         for (index, listener) in this.listeners.iter_mut().enumerate() {
@@ -183,6 +184,7 @@ impl EventLoop {
         while !self.is_done() {
             self.turn(&mut events)?;
         }
+        self.close_all();
         Ok(())
     }
 
@@ -233,6 +235,7 @@ impl EventLoop {
             self.live.poll_timeout(),
             unsent,
             self.accept_again,
+            self.log_lines.poll_timeout(),
             self.shutdown,
         ];
         let next = deadlines.into_iter().flatten().min()?;

@@ -1,10 +1,14 @@
 //! What a loop tells about itself.
 
+use std::collections::HashMap;
+
 use crossbeam_channel::Sender;
 
 use super::EventLoop;
+use crate::service::live::Player;
 use crate::service::publisher::ConnectionId;
-use crate::service::stats::{LoopReport, PlayerReport, StreamReport};
+use crate::service::stats::{LoopReport, PlayerReport, StreamReport, Traffic};
+use crate::service::stream::LocalStream;
 
 impl EventLoop {
     /// Answers the main thread; it waits for a bounded time, so nothing blocks here.
@@ -22,8 +26,7 @@ impl EventLoop {
             publishers: self.live.publishers().count(),
             players: self.live.players().count(),
             accepted: counters.accepted,
-            bytes_in: counters.bytes_in,
-            bytes_out: counters.bytes_out,
+            traffic: Traffic::new(counters.bytes_in, counters.bytes_out),
             writes: counters.writes,
             turns: counters.turns,
             wakeups: counters.wakeups,
@@ -31,36 +34,52 @@ impl EventLoop {
             lost_frames: self.outbox.lost(),
             rings_exhausted: self.rings.exhausted(),
             payload_bytes_copied: self.live.copied,
+            log_lines_suppressed: self.log_lines.suppressed(),
             closes: counters.closes,
             streams: self.stream_reports(),
         }
     }
 
+    /// One pass over streams, publishers and players each: a report is no reason for a gap.
     fn stream_reports(&self) -> Vec<StreamReport> {
-        let session = |id: ConnectionId| {
-            let connection = self.connections.get(id.slot);
-            connection.filter(|c| c.generation == id.generation).map(|c| c.session_id)
-        };
-        let mut reports = Vec::new();
+        let mut reports: HashMap<usize, StreamReport> = HashMap::new();
         for stream in self.live.streams() {
-            let publisher = self.live.publishers().find(|p| p.stream == stream.id.slot);
-            let players = self.live.players().filter(|(p, _)| p.stream == stream.id.slot);
-            let player = |(player, _): (&crate::service::live::Player, _)| PlayerReport {
-                session: session(player.connection).unwrap_or(0),
-                bytes_out: player.bytes,
-                lag_ms: player.cursor.lag_ms(&stream.log, self.now),
-                skips: player.cursor.skips(),
-                skipped_frames: player.cursor.skipped_frames(),
-            };
-            reports.push(StreamReport {
+            let report = StreamReport {
                 key: stream.key.to_string(),
-                publisher: publisher.and_then(|p| session(p.connection)),
-                bytes_in: publisher.map_or(0, |p| p.bytes),
-                frames_in: publisher.map_or(0, |p| p.frames),
                 log_bytes: stream.log.bytes(),
-                players: players.map(player).collect(),
-            });
+                ..StreamReport::default()
+            };
+            reports.insert(stream.id.slot, report);
         }
+        for publisher in self.live.publishers() {
+            let Some(report) = reports.get_mut(&publisher.stream) else { continue };
+            report.publisher = self.session_id(publisher.connection);
+            report.traffic.bytes_in = publisher.bytes;
+            report.frames_in = publisher.frames;
+        }
+        for (player, stream) in self.live.players() {
+            let Some(report) = reports.get_mut(&player.stream) else { continue };
+            report.traffic.bytes_out += player.bytes;
+            report.players.push(self.player_report(player, stream));
+        }
+        let mut reports: Vec<StreamReport> = reports.into_values().collect();
+        reports.sort_by(|a, b| a.key.cmp(&b.key));
         reports
+    }
+
+    fn player_report(&self, player: &Player, stream: &LocalStream) -> PlayerReport {
+        PlayerReport {
+            session: self.session_id(player.connection).unwrap_or(0),
+            traffic: Traffic::new(0, player.bytes),
+            lag_ms: player.cursor.lag_ms(&stream.log, self.now),
+            lag_bytes: player.cursor.lag_bytes(&stream.log),
+            skips: player.cursor.skips(),
+            skipped_frames: player.cursor.skipped_frames(),
+        }
+    }
+
+    fn session_id(&self, id: ConnectionId) -> Option<u64> {
+        let connection = self.connections.get(id.slot)?;
+        (connection.generation == id.generation).then_some(connection.session_id)
     }
 }

@@ -29,6 +29,7 @@ impl EventLoop {
     }
 
     pub(super) fn run_timers(&mut self) {
+        self.log_lines.report(self.now);
         while let Some((tick, connections)) = self.timers.expired(self.now) {
             for id in connections {
                 let Some(connection) = find(&mut self.connections, id) else { continue };
