@@ -11,100 +11,18 @@
 //!
 //! INVARIANT: `read` uses up its whole input before it returns `None`.
 
+use super::HEADER_BYTES_MAX;
 use super::header::EXTENDED;
-use super::{HEADER_BYTES_MAX, MessageHeader};
+use super::piece::{MessageLimits, Piece, PieceBytes};
+use super::stream::ChunkStream;
 use crate::limits::{CHUNK_SIZE_INITIAL, CHUNK_SIZE_MAX, CHUNK_STREAMS_MAX};
+use crate::rtmp::ProtocolError;
 use crate::rtmp::wire::{u24_be, u32_be};
-use crate::rtmp::{Csid, Msid, ProtocolError};
 
-/// Longest message per kind, in bytes.
-#[derive(Debug, Clone, Copy)]
-pub struct MessageLimits {
-    /// Audio, video and aggregate (types 8, 9, 22) and everything unnamed.
-    pub media: u32,
-    /// Commands (17, 20) and shared objects (16, 19).
-    pub command: u32,
-    /// Data (15, 18).
-    pub data: u32,
-    /// Protocol and user control (1-6).
-    pub control: u32,
-}
-
-/// Body bytes of a piece: normally borrowed; up to 4 inline after a mispredicted extended timestamp.
-#[derive(Debug, Clone, Copy)]
-pub enum PieceBytes<'a> {
-    /// Borrowed from the input.
-    Borrowed(&'a [u8]),
-    /// Copied, because they straddled two inputs.
-    Inline([u8; 4], u8),
-}
-
-impl std::ops::Deref for PieceBytes<'_> {
-    type Target = [u8];
-    fn deref(&self) -> &[u8] {
-        match self {
-            Self::Borrowed(bytes) => bytes,
-            Self::Inline(bytes, len) => bytes.get(..usize::from(*len)).unwrap_or(bytes),
-        }
-    }
-}
-
-/// Consecutive body bytes of one message.
-#[derive(Debug, Clone, Copy)]
-pub struct Piece<'a> {
-    /// Index of the chunk stream, 0..CHUNK_STREAMS_MAX, stable for the connection: a key for
-    /// whoever assembles bodies.
-    pub slot: usize,
-    /// The message they belong to.
-    pub header: MessageHeader,
-    /// Position of the first byte in the body.
-    pub offset: u32,
-    /// The bytes; empty only for a message of length 0.
-    pub bytes: PieceBytes<'a>,
-}
-
-impl Piece<'_> {
-    /// Whether this begins its message.
-    #[must_use]
-    pub fn is_first(&self) -> bool {
-        self.offset == 0
-    }
-    /// Whether this completes its message.
-    #[must_use]
-    pub fn is_last(&self) -> bool {
-        self.offset as usize + self.bytes.len() == self.header.length as usize
-    }
-}
-
-/// A type-3 header right after type 0 means "+ that timestamp" only below this, ms.
-const SMALL_FIRST_TIMESTAMP: u32 = 1_000;
-/// An extended delta that jumps further than this may be an absolute timestamp, ms.
-const SUSPICIOUS_JUMP_MS: u32 = 3_600_000;
-/// It is one if it lies this close to the current timestamp, ms.
-const ABSOLUTE_WINDOW_MS: u32 = 10_000;
 /// A type-3 start may carry a new absolute extended timestamp this far ahead, ms.
 const TYPE_3_ABSOLUTE_WINDOW_MS: u32 = 65_535;
 /// So many repeated extended timestamps in a row prove that the peer repeats them.
 const REPEATS_PROVEN: u8 = 3;
-
-/// What is remembered of one chunk stream.
-#[derive(Debug, Clone, Copy)]
-struct ChunkStream {
-    csid: u32,
-    timestamp: u32,
-    /// Last delta of type 1 or 2.
-    delta: u32,
-    /// The last extended timestamp field, in force while `is_extended`.
-    extended: u32,
-    length: u32,
-    received: u32,
-    msid: u32,
-    message_type: u8,
-    is_extended: bool,
-    /// The last header with a timestamp was of type 0.
-    after_type_0: bool,
-    in_message: bool,
-}
 
 /// Whether the peer repeats extended timestamps in type-3 headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -417,75 +335,6 @@ impl ChunkReader {
         }
         self.body = Some((slot, self.chunk_size.min(stream.length - stream.received)));
         None
-    }
-}
-
-impl MessageLimits {
-    /// The limit for a message type id.
-    fn of(&self, message_type: u8) -> u32 {
-        match message_type {
-            1..=6 => self.control,
-            15 | 18 => self.data,
-            16 | 17 | 19 | 20 => self.command,
-            _ => self.media,
-        }
-    }
-}
-
-impl ChunkStream {
-    fn new(csid: u32) -> Self {
-        Self {
-            csid,
-            timestamp: 0,
-            delta: 0,
-            extended: 0,
-            length: 0,
-            received: 0,
-            msid: 0,
-            message_type: 0,
-            is_extended: false,
-            after_type_0: false,
-            in_message: false,
-        }
-    }
-
-    fn header(&self) -> MessageHeader {
-        MessageHeader {
-            csid: Csid(self.csid),
-            timestamp: self.timestamp,
-            length: self.length,
-            message_type: self.message_type,
-            msid: Msid(self.msid),
-        }
-    }
-
-    /// Type 1 or 2: a delta, extended or not.
-    fn advance(&mut self, field: u32, extended: Option<u32>) {
-        let delta = match extended {
-            Some(raw) => {
-                let is_jump = raw > SUSPICIOUS_JUMP_MS;
-                // QUIRK: old SRS writes the absolute time into the extended field of types 1, 2.
-                if is_jump && raw.abs_diff(self.timestamp) <= ABSOLUTE_WINDOW_MS {
-                    raw.wrapping_sub(self.timestamp)
-                } else {
-                    raw
-                }
-            }
-            None => field,
-        };
-        self.delta = delta;
-        self.timestamp = self.timestamp.wrapping_add(delta);
-    }
-
-    /// Type 3 as the start of a message.
-    fn repeat_delta(&mut self) {
-        // SPEC: 5.3.1.2.4, the delta after type 0 is its timestamp. Senders mean it only when
-        // that is small: a jump of T at a large T is never what was meant.
-        if self.after_type_0 && self.timestamp < SMALL_FIRST_TIMESTAMP {
-            self.delta = self.timestamp;
-        }
-        self.after_type_0 = false;
-        self.timestamp = self.timestamp.wrapping_add(self.delta);
     }
 }
 
