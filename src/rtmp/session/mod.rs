@@ -10,6 +10,7 @@ pub mod event;
 pub mod server;
 mod server_commands;
 mod server_replies;
+mod streams;
 
 pub use crate::rtmp::message::status::Status;
 pub use body::Body;

@@ -14,14 +14,15 @@ use std::sync::Arc;
 
 use super::body::{Body, Partials};
 use super::event::{Event, MediaKind, MediaPiece};
+use super::streams::{MessageStreams, Use};
 use crate::budget::{Budget, Charge};
 use crate::limits::{ACK_WINDOW, ACK_WINDOW_MIN, CHUNK_SIZE_INITIAL};
+use crate::rtmp::ProtocolError;
 use crate::rtmp::chunk::{ChunkReader, MessageHeader, MessageLimits, Piece};
 use crate::rtmp::handshake::ServerHandshake;
 use crate::rtmp::message::control::{self, event};
 use crate::rtmp::message::type_id;
 use crate::rtmp::wire::{u16_be, u32_be};
-use crate::rtmp::{Msid, ProtocolError};
 use crate::time::Millis;
 
 /// What all server sessions of a process share.
@@ -62,21 +63,6 @@ enum Phase {
     Connected,
 }
 
-/// What a message stream does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Use {
-    Idle,
-    Publishing,
-    Playing,
-}
-
-/// A message stream made by createStream.
-#[derive(Debug)]
-pub(super) struct MessageStream {
-    pub(super) msid: Msid,
-    pub(super) used: Use,
-}
-
 /// The event that waits for its answer.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Awaiting {
@@ -93,7 +79,7 @@ pub struct ServerSession {
     phase: Phase,
     reader: ChunkReader,
     partials: Partials,
-    pub(super) streams: Vec<MessageStream>,
+    pub(super) streams: MessageStreams,
     pub(super) awaiting: Option<Awaiting>,
     /// The second event of an input that caused two.
     pub(super) queued: Option<Box<Event<'static>>>,
@@ -120,7 +106,7 @@ impl ServerSession {
             budget,
             phase: Phase::Handshake(handshake),
             partials: Partials::default(),
-            streams: Vec::new(),
+            streams: MessageStreams::default(),
             awaiting: None,
             queued: None,
             chunk_size: CHUNK_SIZE_INITIAL,
@@ -205,7 +191,7 @@ impl ServerSession {
             type_id::AUDIO => MediaKind::Audio,
             type_id::VIDEO => MediaKind::Video,
             type_id::DATA_AMF0 | type_id::DATA_AMF3 | type_id::AGGREGATE
-                if self.publishing_msid(header.msid).is_none() =>
+                if self.streams.in_use(header.msid, Use::Publishing).is_none() =>
             {
                 return Ok(None);
             }
@@ -223,7 +209,7 @@ impl ServerSession {
             // Unknown types and shared objects: read and dropped. Closing broke encoders.
             _ => return Ok(None),
         };
-        let Some(msid) = self.publishing_msid(header.msid) else { return Ok(None) };
+        let Some(msid) = self.streams.in_use(header.msid, Use::Publishing) else { return Ok(None) };
         Ok(Some(Event::Media(MediaPiece {
             msid,
             kind,
@@ -233,13 +219,6 @@ impl ServerSession {
             offset: piece.offset,
             bytes: piece.bytes,
         })))
-    }
-
-    /// The publishing stream that media on `msid` belongs to. QUIRK: the node-media-server relay
-    /// sends media on msid 0.
-    fn publishing_msid(&self, msid: Msid) -> Option<Msid> {
-        let mut publishing = self.streams.iter().filter(|stream| stream.used == Use::Publishing);
-        publishing.find(|stream| stream.msid == msid || msid == Msid(0)).map(|stream| stream.msid)
     }
 
     fn handle_message<'a>(
@@ -256,13 +235,17 @@ impl ServerSession {
                 self.handle_command(header, &body.without_selector(), out, now)
             }
             type_id::DATA_AMF0 | type_id::DATA_AMF3 => {
-                let Some(msid) = self.publishing_msid(header.msid) else { return Ok(None) };
+                let Some(msid) = self.streams.in_use(header.msid, Use::Publishing) else {
+                    return Ok(None);
+                };
                 let is_amf3 = header.message_type == type_id::DATA_AMF3;
                 let body = if is_amf3 { body.without_selector() } else { body };
                 Ok(Some(Event::Data { msid, timestamp, body }))
             }
             type_id::AGGREGATE => {
-                let Some(msid) = self.publishing_msid(header.msid) else { return Ok(None) };
+                let Some(msid) = self.streams.in_use(header.msid, Use::Publishing) else {
+                    return Ok(None);
+                };
                 Ok(Some(Event::Aggregate { msid, timestamp, body }))
             }
             control => self.handle_control(control, &body, out),
@@ -367,7 +350,7 @@ impl ServerSession {
     /// Whether any stream publishes or plays.
     #[must_use]
     pub fn is_active(&self) -> bool {
-        self.streams.iter().any(|stream| stream.used != Use::Idle)
+        self.streams.is_active()
     }
 
     /// Bytes held by unfinished command and data messages.

@@ -6,9 +6,10 @@
 
 use super::body::Body;
 use super::event::{Event, PlayRequest, PublishKind};
-use super::server::{Awaiting, MessageStream, ServerSession, Use};
+use super::server::{Awaiting, ServerSession};
+use super::streams::Use;
 use crate::budget::Charge;
-use crate::limits::{APP_BYTES_MAX, MESSAGE_STREAMS_MAX, STREAM_NAME_BYTES_MAX, TC_URL_BYTES_MAX};
+use crate::limits::{APP_BYTES_MAX, STREAM_NAME_BYTES_MAX, TC_URL_BYTES_MAX};
 use crate::rtmp::amf0::{Object, Reader, Value};
 use crate::rtmp::chunk::MessageHeader;
 use crate::rtmp::message::command::{emit_call_failed, emit_result};
@@ -16,10 +17,6 @@ use crate::rtmp::message::control::{self, event};
 use crate::rtmp::message::status::{Status, emit_fc, emit_status};
 use crate::rtmp::{Msid, ProtocolError};
 use crate::time::Millis;
-
-/// Largest message stream id we give out.
-const MSID_MAX: u32 = 16;
-const _: () = assert!(MSID_MAX as usize == MESSAGE_STREAMS_MAX);
 
 type EventResult = Result<Option<Event<'static>>, ProtocolError>;
 
@@ -78,8 +75,8 @@ impl ServerSession {
         match name.as_slice() {
             b"createstream" => self.create_stream(&command, out),
             b"publish" => return self.publish(&mut command, out),
-            b"play" => return self.play(&mut command),
-            b"play2" => return self.play2(&mut command),
+            b"play" => return self.play(&mut command, out),
+            b"play2" => return self.play2(&mut command, out),
             b"deletestream" => return Ok(self.delete_stream(&mut command, out)),
             b"closestream" => return Ok(self.close_stream(command.msid, out)),
             b"fcunpublish" => return Ok(self.fc_unpublish(&mut command, out)),
@@ -98,10 +95,7 @@ impl ServerSession {
         header: &MessageHeader,
         body: &Body<'a>,
     ) -> Result<Option<Event<'a>>, ProtocolError> {
-        let publishing = |stream: &&MessageStream| {
-            stream.used == Use::Publishing && (stream.msid == header.msid || header.msid == Msid(0))
-        };
-        let Some(msid) = self.streams.iter().find(publishing).map(|stream| stream.msid) else {
+        let Some(msid) = self.streams.in_use(header.msid, Use::Publishing) else {
             return Ok(None);
         };
         let body = match body {
@@ -148,13 +142,11 @@ impl ServerSession {
     }
 
     fn create_stream(&mut self, command: &Command<'_>, out: &mut Vec<u8>) {
-        let free = (1..=MSID_MAX).map(Msid).find(|&msid| self.stream(msid).is_none());
         let chunk_size = self.chunk_size;
-        let Some(msid) = free else {
+        let Some(msid) = self.streams.create() else {
             let text = "Too many message streams.";
             return emit_call_failed(command.transaction, text, chunk_size, out);
         };
-        self.streams.push(MessageStream { msid, used: Use::Idle });
         emit_result(command.transaction, chunk_size, out, |writer| {
             writer.number(f64::from(msid.0));
         });
@@ -166,21 +158,23 @@ impl ServerSession {
             return Ok(self.close_stream(command.msid, out));
         }
         let name = name.and_then(|name| name.string()).unwrap_or_default();
-        let name = checked(name, STREAM_NAME_BYTES_MAX)?.to_vec();
+        let name = checked(name, STREAM_NAME_BYTES_MAX)?;
         let kind = match command.name() {
             b"record" => PublishKind::Record,
             b"append" | b"appendWithGap" => PublishKind::Append,
             _ => PublishKind::Live,
         };
-        let Some(msid) = self.usable_stream(command.msid) else { return Ok(None) };
+        let Some(msid) = self.usable_stream(command.msid, out) else { return Ok(None) };
         self.awaiting = Some(Awaiting::Publish);
-        Ok(Some(self.after_ending(msid, Event::Publish { msid, name, kind })))
+        let event = self.after_ending(msid, Event::Publish { msid, name: name.to_vec(), kind });
+        self.streams.set_name(msid, name);
+        Ok(Some(event))
     }
 
-    fn play(&mut self, command: &mut Command<'_>) -> EventResult {
+    fn play(&mut self, command: &mut Command<'_>, out: &mut Vec<u8>) -> EventResult {
         let name = command.argument();
         if name.and_then(|name| name.boolean()) == Some(false) {
-            let playing = self.in_use(command.msid, Use::Playing);
+            let playing = self.streams.in_use(command.msid, Use::Playing);
             return Ok(playing.map(|msid| self.end(msid)));
         }
         let name = name.and_then(|name| name.string()).unwrap_or_default();
@@ -190,26 +184,43 @@ impl ServerSession {
         let reset = command.argument().is_none_or(|value| {
             value.boolean().unwrap_or(value.number().is_none_or(|number| number != 0.0))
         });
-        Ok(self.begin_play(command.msid, PlayRequest { name, start, duration, reset }))
+        let request = PlayRequest { name, start, duration, reset };
+        Ok(self.begin_play(command.msid, request, out))
     }
 
-    fn play2(&mut self, command: &mut Command<'_>) -> EventResult {
+    fn play2(&mut self, command: &mut Command<'_>, out: &mut Vec<u8>) -> EventResult {
         let Some(Value::Object(options)) = command.argument() else { return Ok(None) };
         let name = options.find("streamName").and_then(|name| name.string()).unwrap_or_default();
         let name = checked(name, STREAM_NAME_BYTES_MAX)?.to_vec();
         let request = PlayRequest { name, start: -2000.0, duration: None, reset: true };
-        Ok(self.begin_play(command.msid, request))
+        Ok(self.begin_play(command.msid, request, out))
     }
 
-    fn begin_play(&mut self, msid: Msid, request: PlayRequest) -> Option<Event<'static>> {
-        let msid = self.usable_stream(msid)?;
+    fn begin_play(
+        &mut self,
+        msid: Msid,
+        request: PlayRequest,
+        out: &mut Vec<u8>,
+    ) -> Option<Event<'static>> {
+        let msid = self.usable_stream(msid, out)?;
         self.awaiting = Some(Awaiting::Play { reset: request.reset });
         Some(self.after_ending(msid, Event::Play { msid, request }))
     }
 
+    /// The stream that publish or play on `msid` means; an id that createStream never gives out is
+    /// refused.
+    fn usable_stream(&mut self, msid: Msid, out: &mut Vec<u8>) -> Option<Msid> {
+        let usable = self.streams.usable(msid);
+        if usable.is_none() {
+            let text = b"No such message stream.";
+            emit_status(msid, "error", "NetStream.Failed", text, self.chunk_size, out);
+        }
+        usable
+    }
+
     /// `event`, or first the end of what the stream does now.
     fn after_ending(&mut self, msid: Msid, event: Event<'static>) -> Event<'static> {
-        if self.stream(msid).is_none_or(|stream| stream.used == Use::Idle) {
+        if self.streams.use_of(msid) == Use::Idle {
             return event;
         }
         self.queued = Some(Box::new(event));
@@ -218,8 +229,8 @@ impl ServerSession {
 
     /// Makes a stream idle; the event that says so.
     fn end(&mut self, msid: Msid) -> Event<'static> {
-        let used = self.stream(msid).map_or(Use::Idle, |stream| stream.used);
-        self.set_use(msid, Use::Idle);
+        let used = self.streams.use_of(msid);
+        self.streams.set_use(msid, Use::Idle);
         if used == Use::Publishing { Event::Unpublish { msid } } else { Event::StopPlay { msid } }
     }
 
@@ -228,24 +239,29 @@ impl ServerSession {
         command: &mut Command<'_>,
         out: &mut Vec<u8>,
     ) -> Option<Event<'static>> {
-        let id = command.number();
-        let named = self.streams.iter().find(|stream| id == Some(f64::from(stream.msid.0)));
-        let Some(msid) = named.map(|stream| stream.msid) else {
-            // QUIRK: GStreamer passes the stream's name, on msid 0: its publishing stream.
-            return self.close_stream(command.msid, out);
-        };
-        let event = self.close_stream(msid, out);
-        self.streams.retain(|stream| stream.msid != msid);
-        event
+        let argument = command.argument();
+        let id = argument.and_then(|value| value.number());
+        if let Some(msid) = id.and_then(|id| self.streams.numbered(id)) {
+            let event = self.close_stream(msid, out);
+            self.streams.delete(msid);
+            return event;
+        }
+        // QUIRK: GStreamer passes the stream's name, on msid 0.
+        let name = argument.and_then(|value| value.string()).unwrap_or_default();
+        if let Some(msid) = self.streams.publishing(name) {
+            return self.close_stream(msid, out);
+        }
+        let playing = self.streams.in_use(command.msid, Use::Playing);
+        playing.filter(|_| id.is_none()).map(|msid| self.end(msid))
     }
 
     /// closeStream, or the end of whatever the connection publishes or plays if on msid 0.
     fn close_stream(&mut self, msid: Msid, out: &mut Vec<u8>) -> Option<Event<'static>> {
-        if let Some(msid) = self.in_use(msid, Use::Publishing) {
+        if let Some(msid) = self.streams.in_use(msid, Use::Publishing) {
             self.emit_notice(msid, Status::UnpublishSuccess, out);
             return Some(self.end(msid));
         }
-        self.in_use(msid, Use::Playing).map(|msid| self.end(msid))
+        self.streams.in_use(msid, Use::Playing).map(|msid| self.end(msid))
     }
 
     fn fc_unpublish(
@@ -257,14 +273,14 @@ impl ServerSession {
         let code = Status::UnpublishSuccess.code();
         emit_fc("onFCUnpublish", code, name, self.chunk_size, out);
         self.answer_undefined(command, out);
-        let msid = self.in_use(Msid(0), Use::Publishing)?;
+        let msid = self.streams.publishing(name)?;
         self.emit_notice(msid, Status::UnpublishSuccess, out);
         Some(self.end(msid))
     }
 
     fn pause(&mut self, command: &mut Command<'_>, out: &mut Vec<u8>) -> Option<Event<'static>> {
         let paused = command.argument().and_then(|value| value.boolean()).unwrap_or(true);
-        let msid = self.in_use(command.msid, Use::Playing)?;
+        let msid = self.streams.in_use(command.msid, Use::Playing)?;
         let chunk_size = self.chunk_size;
         if paused {
             let code = "NetStream.Pause.Notify";
@@ -285,7 +301,7 @@ impl ServerSession {
         out: &mut Vec<u8>,
     ) -> Option<Event<'static>> {
         let on = command.argument().and_then(|value| value.boolean()).unwrap_or(true);
-        let msid = self.in_use(command.msid, Use::Playing)?;
+        let msid = self.streams.in_use(command.msid, Use::Playing)?;
         if on {
             // SPEC: 7.2.2.4, 7.2.2.5.
             let chunk_size = self.chunk_size;
@@ -301,7 +317,7 @@ impl ServerSession {
     /// Live streams cannot seek; ffmpeg hangs without the notification.
     fn seek(&mut self, command: &mut Command<'_>, out: &mut Vec<u8>) {
         let ms = command.number().unwrap_or(0.0);
-        let Some(msid) = self.in_use(command.msid, Use::Playing) else { return };
+        let Some(msid) = self.streams.in_use(command.msid, Use::Playing) else { return };
         let text = format!("Seeking {ms} (stream ID: {}).", msid.0);
         let code = "NetStream.Seek.Notify";
         emit_status(msid, "status", code, text.as_bytes(), self.chunk_size, out);
@@ -345,35 +361,6 @@ impl ServerSession {
                 writer.undefined();
             });
         }
-    }
-
-    fn stream(&self, msid: Msid) -> Option<&MessageStream> {
-        self.streams.iter().find(|stream| stream.msid == msid)
-    }
-
-    pub(super) fn set_use(&mut self, msid: Msid, used: Use) {
-        if let Some(stream) = self.streams.iter_mut().find(|stream| stream.msid == msid) {
-            stream.used = used;
-        }
-    }
-
-    /// The stream on `msid` if it is used so; on msid 0 (librtmp, GStreamer) the only one that is.
-    fn in_use(&self, msid: Msid, used: Use) -> Option<Msid> {
-        let mut all = self.streams.iter().filter(|stream| stream.used == used);
-        all.find(|stream| stream.msid == msid || msid == Msid(0)).map(|stream| stream.msid)
-    }
-
-    /// The stream that publish or play on `msid` means. QUIRK: some encoders publish on msid 0, and
-    /// librtmp may play again on a stream it has deleted.
-    fn usable_stream(&mut self, msid: Msid) -> Option<Msid> {
-        let msid = Msid(msid.0.max(1));
-        if self.stream(msid).is_none() {
-            if msid.0 > MSID_MAX {
-                return None;
-            }
-            self.streams.push(MessageStream { msid, used: Use::Idle });
-        }
-        Some(msid)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the owner of a server session answers and announces.
 
-use super::server::{Awaiting, ServerSession, Use};
+use super::server::{Awaiting, ServerSession};
+use super::streams::Use;
 use crate::limits::{ACK_WINDOW, CHUNK_SIZE_INITIAL};
 use crate::rtmp::Msid;
 use crate::rtmp::amf0::Writer;
@@ -60,7 +61,7 @@ impl ServerSession {
     /// Publish.Start.
     pub fn accept_publish(&mut self, msid: Msid, out: &mut Vec<u8>) {
         self.awaiting = None;
-        self.set_use(msid, Use::Publishing);
+        self.streams.set_use(msid, Use::Publishing);
         let code = "NetStream.Publish.Start";
         emit_status(msid, "status", code, b"Started publishing stream.", self.chunk_size, out);
     }
@@ -80,7 +81,7 @@ impl ServerSession {
     /// before Play.Start.
     pub fn accept_play(&mut self, msid: Msid, out: &mut Vec<u8>) {
         let Some(Awaiting::Play { reset }) = self.awaiting.take() else { return };
-        self.set_use(msid, Use::Playing);
+        self.streams.set_use(msid, Use::Playing);
         let chunk_size = self.chunk_size;
         control::emit_event(event::STREAM_BEGIN, msid.0, out);
         if reset {
@@ -123,13 +124,13 @@ impl ServerSession {
         }
         self.emit_notice(msid, status, out);
         if status != Status::PlayPublishNotify {
-            self.set_use(msid, Use::Idle);
+            self.streams.set_use(msid, Use::Idle);
         }
     }
 
     fn refuse(&mut self, msid: Msid, status: Status, description: &str, out: &mut Vec<u8>) {
         self.awaiting = None;
-        self.set_use(msid, Use::Idle);
+        self.streams.set_use(msid, Use::Idle);
         let (code, text) = (status.code(), description.as_bytes());
         emit_status(msid, "error", code, text, self.chunk_size, out);
     }
