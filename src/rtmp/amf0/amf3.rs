@@ -66,6 +66,8 @@ impl<'a> Skipper<'a> {
             0x0a => self.object(depth),
             0x0d | 0x0e => self.vector(4),
             0x0f => self.vector(8),
+            0x10 => self.object_vector(depth),
+            0x11 => self.dictionary(depth),
             _ => Err(ProtocolError::AmfMarker { marker }),
         }
     }
@@ -121,6 +123,26 @@ impl<'a> Skipper<'a> {
     fn vector(&mut self, element_bytes: usize) -> Result<(), ProtocolError> {
         let Some(count) = self.head()? else { return Ok(()) };
         self.take(1 + count.saturating_mul(element_bytes)).map(drop)
+    }
+
+    fn object_vector(&mut self, depth: usize) -> Result<(), ProtocolError> {
+        let Some(count) = self.head()? else { return Ok(()) };
+        self.take(1)?;
+        self.string()?;
+        for _ in 0..count {
+            self.value(depth + 1)?;
+        }
+        Ok(())
+    }
+
+    fn dictionary(&mut self, depth: usize) -> Result<(), ProtocolError> {
+        let Some(count) = self.head()? else { return Ok(()) };
+        self.take(1)?;
+        for _ in 0..count {
+            self.value(depth + 1)?;
+            self.value(depth + 1)?;
+        }
+        Ok(())
     }
 
     /// Skips a string; whether it was the empty one.
