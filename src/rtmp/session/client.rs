@@ -201,9 +201,14 @@ impl ClientSession {
         body: Body<'a>,
         out: &mut Vec<u8>,
     ) -> Result<Option<ClientEvent<'a>>, ProtocolError> {
+        let timestamp = header.timestamp;
         match header.message_type {
             type_id::COMMAND_AMF0 => self.handle_command(&body, out),
-            type_id::DATA_AMF0 => Ok(Some(ClientEvent::Data { timestamp: header.timestamp, body })),
+            type_id::COMMAND_AMF3 => self.handle_command(&body.without_selector(), out),
+            type_id::DATA_AMF0 => Ok(Some(ClientEvent::Data { timestamp, body })),
+            type_id::DATA_AMF3 => {
+                Ok(Some(ClientEvent::Data { timestamp, body: body.without_selector() }))
+            }
             control => self.handle_control(control, &body, out),
         }
     }
@@ -217,6 +222,12 @@ impl ClientSession {
         let Some(value) = u32_be(body, 0) else { return Ok(None) };
         match message_type {
             type_id::SET_CHUNK_SIZE => self.reader.set_chunk_size(value)?,
+            type_id::ABORT => {
+                // A media message that begins anew on the slot is told by its first piece.
+                if let Some(slot) = self.reader.abort(value) {
+                    self.partials.forget(slot);
+                }
+            }
             type_id::WINDOW_ACK_SIZE if value > 0 => self.ack_window = value,
             type_id::USER_CONTROL => match (u16_be(body, 0), u32_be(body, 2)) {
                 (Some(event::PING_REQUEST), Some(time)) => {
