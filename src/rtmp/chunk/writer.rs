@@ -8,13 +8,22 @@ use super::header::{EXTENDED, HeaderBytes, continuation_header, type_0_header};
 use crate::limits::{CHUNK_SIZE_INITIAL, CHUNK_SIZE_MAX, CHUNK_STREAMS_MAX};
 use crate::rtmp::{Csid, Msid};
 
+/// Longest body in bytes: its length has 24 bits.
+const BODY_BYTES_MAX: usize = 0x00FF_FFFF;
+
 /// Appends one message as type 0 plus type-3 continuations. Stateless, so any message may be
 /// left out before or after it. `header.length` is taken from `body`.
 pub fn emit_message(header: &MessageHeader, body: &[u8], chunk_size: u32, out: &mut Vec<u8>) {
-    let length = u32::try_from(body.len()).unwrap_or(u32::MAX).min(0x00FF_FFFF);
+    let (body, length) = fit(body);
     let (bytes, len) = type_0_header(&MessageHeader { length, ..*header });
     out.extend_from_slice(bytes.get(..len).unwrap_or(&bytes));
     emit_body(header.csid, header.timestamp, body, chunk_size, out);
+}
+
+/// The body and its length; what a 24-bit length cannot say is cut off.
+fn fit(body: &[u8]) -> (&[u8], u32) {
+    let body = body.get(..BODY_BYTES_MAX).unwrap_or(body);
+    (body, u32::try_from(body.len()).unwrap_or(0))
 }
 
 /// Appends `body`, a type-3 header between chunks. `field`: what an extended timestamp repeats.
@@ -63,7 +72,7 @@ impl ChunkWriter {
 
     /// Appends one message with the shortest legal header (type 0 on a backward timestamp step).
     pub fn emit(&mut self, header: &MessageHeader, body: &[u8], out: &mut Vec<u8>) {
-        let length = u32::try_from(body.len()).unwrap_or(u32::MAX).min(0x00FF_FFFF);
+        let (body, length) = fit(body);
         let header = MessageHeader { length, ..*header };
         let last = self.last.iter().position(|last| last.header.csid == header.csid);
         let previous = last.and_then(|at| self.last.get(at).copied());
