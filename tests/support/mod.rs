@@ -4,6 +4,7 @@
 pub mod body;
 pub mod client;
 pub mod server;
+pub mod session;
 
 use std::time::{Duration, Instant};
 
