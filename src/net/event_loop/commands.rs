@@ -25,7 +25,9 @@ impl EventLoop {
             connection.session.reject_connect(Status::ConnectInvalidApp, "No such app.", out);
         } else {
             connection.app = app.into();
-            return connection.session.accept_connect(out);
+            connection.session.accept_connect(out);
+            // The idle deadline may come before the one for connect.
+            return self.arm(id);
         }
         self.close_after_flush(id, CloseReason::Refused, self.now);
     }
