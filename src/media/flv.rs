@@ -4,6 +4,8 @@
 //! (type, u24 size, u24 timestamp, its bits 24-31, u24 stream id), the body, and the u32 size of it
 //! all. Owns no files.
 
+use crate::rtmp::message::type_id;
+use crate::rtmp::session::MediaKind;
 use crate::rtmp::wire::{u24_be, u32_be};
 
 /// One FLV tag.
@@ -15,6 +17,19 @@ pub struct FlvTag<'a> {
     pub timestamp: u32,
     /// Body.
     pub body: &'a [u8],
+}
+
+impl FlvTag<'_> {
+    /// Audio, video or data; `None`: something that is not sent.
+    #[must_use]
+    pub fn kind(&self) -> Option<MediaKind> {
+        match self.tag_type {
+            type_id::AUDIO => Some(MediaKind::Audio),
+            type_id::VIDEO => Some(MediaKind::Video),
+            type_id::DATA_AMF0 => Some(MediaKind::Data),
+            _ => None,
+        }
+    }
 }
 
 const TAG_HEADER_BYTES: usize = 11;

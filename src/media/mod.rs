@@ -4,6 +4,7 @@
 //! [`frame::FrameBuilder`] (body -> shared wire image), [`log::StreamLog`] (what a loop keeps of a
 //! stream), [`cursor::Cursor`] (one player's place in it), [`tag`] (what a body is).
 
+pub mod clip;
 pub mod cursor;
 pub mod flv;
 pub mod frame;
