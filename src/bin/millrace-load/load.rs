@@ -1,0 +1,404 @@
+//! The event loop of the load, and the phases of a run.
+//!
+//! ```text
+//!   Publishing -> Gathering -> Measuring -> Draining -> summary
+//!   until it is   until all    --time       until every player has the last frame
+//!   accepted      have begun
+//! ```
+//! A phase that takes too long ends the run; what is missing then shows in the summary. While many
+//! sockets are ready the publisher gets its turn in between, so that it is not late.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use millrace::rtmp::session::{ClientConfig, ClientRole};
+use mio::{Events, Interest, Poll, Token};
+
+use crate::inbound::{Arrival, Inbound};
+use crate::options::Options;
+use crate::peer::{self, Peer, Role, State};
+use crate::source::Source;
+use crate::summary::{Latencies, Summary};
+
+/// Bytes read at once.
+const READ_BYTES: usize = 256 * 1024;
+/// Readiness events taken from one poll.
+const POLL_EVENTS: usize = 1024;
+/// Events between two looks at the publisher's clock.
+const EVENTS_PER_TURN: usize = 16;
+/// How long the publisher, and beyond its due time the last connection, may take to begin, µs.
+const START_WAIT_US: u64 = 30_000_000;
+/// How long players may take to get the last frame, µs.
+const DRAIN_WAIT_US: u64 = 10_000_000;
+/// LIMIT: bytes that a server which does not read lets pile up here.
+const UNSENT_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Chunk size for sending.
+const CHUNK_SIZE: u32 = 60_000;
+
+/// Why the load could not run.
+#[derive(Debug)]
+pub(crate) enum LoadError {
+    /// The file cannot be read.
+    File(PathBuf, io::Error),
+    /// It is no FLV file, or one whose frames cannot be stamped.
+    NoFlv,
+    /// The kernel refused.
+    System(io::Error),
+    /// The publisher was not accepted.
+    NoPublisher(String),
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path, error) => write!(f, "cannot read {}: {error}", path.display()),
+            Self::NoFlv => write!(f, "--flv: not an FLV file of single-track frames"),
+            Self::System(error) => write!(f, "{error}"),
+            Self::NoPublisher(why) => write!(f, "the publisher was not accepted: {why}"),
+        }
+    }
+}
+
+impl From<io::Error> for LoadError {
+    fn from(error: io::Error) -> Self {
+        Self::System(error)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Publishing,
+    Gathering,
+    Measuring,
+    Draining,
+}
+
+/// See the module documentation.
+pub(crate) struct Load<'a> {
+    options: &'a Options,
+    source: Source<'a>,
+    poll: Poll,
+    clock: Instant,
+    /// The publisher first, where there is one.
+    peers: Vec<Peer>,
+    wanted_peers: usize,
+    configs: [Arc<ClientConfig>; 3],
+    phase: Phase,
+    /// When the phase began, and when it ends at the latest, µs.
+    phase_us: (u64, u64),
+    /// When the first frame was sent, µs.
+    published_us: Option<u64>,
+    measured_from_us: Option<u64>,
+    buffer: Vec<u8>,
+    body: Vec<u8>,
+    summary: Summary,
+}
+
+impl<'a> Load<'a> {
+    /// A load that has not begun.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub(crate) fn new(options: &'a Options, source: Source<'a>) -> Result<Self, LoadError> {
+        let is_idle = options.idle > 0;
+        let wanted = if is_idle { options.idle } else { options.players };
+        let wanted_peers = if is_idle { wanted } else { 1 + wanted + options.stuck };
+        let name = || options.stream.clone().into_bytes();
+        let roles = [
+            ClientRole::Publish { name: name() },
+            ClientRole::Play { name: name() },
+            ClientRole::Idle,
+        ];
+        #[allow(clippy::disallowed_methods, reason = "this program's time zero")]
+        let clock = Instant::now();
+        Ok(Self {
+            options,
+            source,
+            poll: Poll::new()?,
+            clock,
+            peers: Vec::with_capacity(wanted_peers),
+            wanted_peers,
+            configs: roles.map(|role| Arc::new(config(options, role))),
+            phase: if is_idle { Phase::Gathering } else { Phase::Publishing },
+            phase_us: (0, START_WAIT_US),
+            published_us: None,
+            measured_from_us: None,
+            buffer: vec![0; READ_BYTES],
+            body: Vec::new(),
+            summary: Summary { is_idle, wanted, stuck: options.stuck, ..Summary::default() },
+        })
+    }
+
+    /// Runs to the end.
+    ///
+    /// # Errors
+    /// The load could not run; broken promises are in the summary.
+    pub(crate) fn run(mut self) -> Result<Summary, LoadError> {
+        let mut events = Events::with_capacity(POLL_EVENTS);
+        let mut latencies = Latencies::default();
+        loop {
+            self.open_due()?;
+            self.publish_due();
+            if self.next_phase()? {
+                break;
+            }
+            match self.poll.poll(&mut events, Some(self.sleep_time())) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                    return Err(error.into());
+                }
+                Ok(()) | Err(_) => {}
+            }
+            for (count, event) in events.iter().enumerate() {
+                self.ready(event, &mut latencies);
+                if count % EVENTS_PER_TURN == EVENTS_PER_TURN - 1 {
+                    self.publish_due();
+                }
+            }
+        }
+        self.summary.latencies = latencies;
+        Ok(self.finish())
+    }
+
+    fn now_us(&self) -> u64 {
+        elapsed_us(self.clock)
+    }
+
+    fn has_publisher(&self) -> bool {
+        !self.summary.is_idle
+    }
+
+    fn sleep_time(&self) -> Duration {
+        let now = self.now_us();
+        let frame = self.due_us().unwrap_or(u64::MAX);
+        let is_opening = self.phase == Phase::Gathering && self.peers.len() < self.wanted_peers;
+        let open = if is_opening { now + 1000 } else { u64::MAX };
+        let next = frame.min(open).min(self.phase_us.1).min(now + 100_000);
+        Duration::from_micros(next.saturating_sub(now))
+    }
+
+    /// When the next frame is due, while there is a stream.
+    fn due_us(&self) -> Option<u64> {
+        let began = self.published_us.filter(|_| self.phase != Phase::Draining)?;
+        Some(began + self.source.due_ms() * 1000)
+    }
+
+    /// Opens the connections that are due: the publisher alone, then all others at their rate.
+    fn open_due(&mut self) -> Result<(), LoadError> {
+        let elapsed_us = self.now_us() - self.phase_us.0;
+        let first = usize::from(self.has_publisher());
+        let due = match self.phase {
+            Phase::Publishing => 1,
+            Phase::Gathering => {
+                let due = elapsed_us * self.options.connect_rate / 1_000_000 + 1;
+                first.saturating_add(usize::try_from(due).unwrap_or(usize::MAX))
+            }
+            Phase::Measuring | Phase::Draining => 0,
+        };
+        while self.peers.len() < due.min(self.wanted_peers) {
+            self.open()?;
+        }
+        Ok(())
+    }
+
+    fn open(&mut self) -> Result<(), LoadError> {
+        let index = self.peers.len();
+        let [publish, play, idle] = &self.configs;
+        let (role, config) = match index {
+            _ if self.summary.is_idle => (Role::Idle, idle),
+            0 => (Role::Publisher, publish),
+            index if index > self.options.players => (Role::Stuck, play),
+            index => {
+                let every = self.options.verify_every;
+                let checks_bytes = every > 0 && index.is_multiple_of(every);
+                let inbound = Inbound::new(checks_bytes, self.source.has_video());
+                (Role::Player(Box::new(inbound)), play)
+            }
+        };
+        let source = match self.options.sources {
+            1 => 0,
+            sources => u8::try_from(1 + index % sources).unwrap_or(1),
+        };
+        let mut stream = peer::connect(self.options.server, source)?;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(&mut stream, Token(index), interest)?;
+        self.peers.push(Peer::new(stream, role, Arc::clone(config), index as u64));
+        Ok(())
+    }
+
+    fn ready(&mut self, event: &mio::event::Event, latencies: &mut Latencies) {
+        let index = event.token().0;
+        let (clock, measured_from_us) = (self.clock, self.measured_from_us);
+        let arrival = || Arrival { now_us: elapsed_us(clock), measured_from_us };
+        let Some(peer) = self.peers.get_mut(index).filter(|peer| peer.state != State::Closed)
+        else {
+            return;
+        };
+        let mut result = peer.flush();
+        if result.is_ok() && (event.is_readable() || event.is_read_closed() || event.is_error()) {
+            let until_empty = event.is_read_closed() || event.is_error();
+            result = peer.read(&mut self.buffer, until_empty, &arrival, latencies);
+        }
+        if let Some(code) = peer.refused.take() {
+            self.summary.first_failure.get_or_insert(code);
+        }
+        if peer.is_stuck() || result.is_err() {
+            // Not registered any more is the aim.
+            let _ = self.poll.registry().deregister(&mut peer.stream);
+        }
+        if let Err(error) = result {
+            peer.state = State::Closed;
+            let failure = format!("connection {index}: {error}");
+            self.summary.first_failure.get_or_insert(failure);
+        }
+    }
+
+    /// Sends every frame that is due, in one write.
+    fn publish_due(&mut self) {
+        let Some(mut due_us) = self.due_us() else { return };
+        let Some(publisher) = self.peers.first_mut() else { return };
+        let now_us = elapsed_us(self.clock);
+        if due_us > now_us || publisher.state == State::Closed {
+            return;
+        }
+        self.summary.publisher_late_us = self.summary.publisher_late_us.max(now_us - due_us);
+        let began = self.published_us.unwrap_or(now_us);
+        while due_us <= now_us {
+            let (kind, timestamp) = self.source.next(now_us, &mut self.body);
+            publisher.send(kind, timestamp, &self.body);
+            self.summary.frames_sent += 1;
+            self.summary.bytes_sent += self.body.len() as u64;
+            due_us = began + self.source.due_ms() * 1000;
+        }
+        if publisher.flush().is_err() || publisher.unsent_bytes() > UNSENT_BYTES_MAX {
+            publisher.state = State::Closed;
+        }
+    }
+
+    /// Metadata and sequence headers; the first frame is due now.
+    fn begin_stream(&mut self) {
+        let Some(publisher) = self.peers.first_mut() else { return };
+        for header in self.source.headers() {
+            publisher.send(header.kind, 0, &header.body);
+            self.summary.bytes_sent += header.body.len() as u64;
+        }
+        self.published_us = Some(elapsed_us(self.clock));
+    }
+
+    /// Moves on when a phase is over; true at the end.
+    fn next_phase(&mut self) -> Result<bool, LoadError> {
+        let now = self.now_us();
+        let is_late = now >= self.phase_us.1;
+        match self.phase {
+            Phase::Publishing => {
+                let state = self.peers.first().map_or(State::Closed, |peer| peer.state);
+                match state {
+                    State::Started => {
+                        self.begin_stream();
+                        self.enter(Phase::Gathering, self.gathering_us());
+                    }
+                    State::Starting if !is_late && self.summary.first_failure.is_none() => {}
+                    State::Starting | State::Closed => {
+                        let why = self.summary.first_failure.take();
+                        return Err(LoadError::NoPublisher(why.unwrap_or("no answer".into())));
+                    }
+                }
+            }
+            Phase::Gathering if self.have_all_begun() => {
+                self.measured_from_us = Some(now);
+                self.announce()?;
+                self.enter(Phase::Measuring, self.options.time_ms * 1000);
+            }
+            Phase::Measuring if is_late => self.enter(Phase::Draining, DRAIN_WAIT_US),
+            Phase::Draining if self.have_all_ended() => return Ok(true),
+            Phase::Gathering | Phase::Draining => return Ok(is_late),
+            Phase::Measuring => return Ok(self.is_publisher_lost()),
+        }
+        Ok(false)
+    }
+
+    fn enter(&mut self, phase: Phase, wait_us: u64) {
+        let now = self.now_us();
+        self.phase = phase;
+        self.phase_us = (now, now + wait_us);
+    }
+
+    /// Tells whoever waits for it that measuring begins.
+    fn announce(&self) -> io::Result<()> {
+        use std::io::Write;
+        writeln!(io::stdout(), "everybody is there")
+    }
+
+    fn gathering_us(&self) -> u64 {
+        START_WAIT_US + self.wanted_peers as u64 * 1_000_000 / self.options.connect_rate
+    }
+
+    fn is_publisher_lost(&self) -> bool {
+        self.has_publisher() && self.peers.first().is_none_or(|peer| peer.state == State::Closed)
+    }
+
+    fn have_all_begun(&self) -> bool {
+        self.peers.len() == self.wanted_peers && self.peers.iter().all(has_begun)
+    }
+
+    /// Whether every player has the last frame, or is gone.
+    fn have_all_ended(&self) -> bool {
+        self.peers.iter().all(|peer| self.is_complete(peer) || peer.state == State::Closed)
+    }
+
+    fn is_complete(&self, peer: &Peer) -> bool {
+        match &peer.role {
+            Role::Player(inbound) => inbound.last() == Some(self.source.sequence().wrapping_sub(1)),
+            Role::Idle => peer.state == State::Started,
+            Role::Publisher | Role::Stuck => true,
+        }
+    }
+
+    fn finish(mut self) -> Summary {
+        self.summary.time_ms = self.options.time_ms;
+        for peer in &self.peers {
+            let is_closed = peer.state == State::Closed;
+            self.summary.closed += usize::from(is_closed);
+            if matches!(peer.role, Role::Player(_) | Role::Idle) {
+                self.summary.served += usize::from(has_begun(peer));
+                let is_complete = self.is_complete(peer) && !is_closed;
+                self.summary.complete += usize::from(is_complete);
+            }
+            if let Role::Player(inbound) = &peer.role {
+                self.summary.add(&inbound.tally);
+            }
+        }
+        if let Some(publisher) = self.peers.first_mut().filter(|_| !self.summary.is_idle) {
+            publisher.send_end();
+            // The server sees FIN next, which ends the stream too.
+            let _ = publisher.flush();
+        }
+        self.summary
+    }
+}
+
+/// Whether a peer has what it came for.
+fn has_begun(peer: &Peer) -> bool {
+    match &peer.role {
+        Role::Player(inbound) => inbound.last().is_some(),
+        Role::Publisher | Role::Stuck | Role::Idle => peer.state == State::Started,
+    }
+}
+
+fn config(options: &Options, role: ClientRole) -> ClientConfig {
+    let Options { server, app, .. } = options;
+    ClientConfig {
+        app: app.clone().into_bytes(),
+        tc_url: format!("rtmp://{server}/{app}").into_bytes(),
+        flash_ver: b"FMLE/3.0 (compatible; millrace-load)".to_vec(),
+        digest: false,
+        chunk_size: CHUNK_SIZE,
+        role,
+    }
+}
+
+fn elapsed_us(clock: Instant) -> u64 {
+    u64::try_from(clock.elapsed().as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,73 @@
+//! `millrace-load`: one publisher, many players, idle or stuck peers, in one thread.
+//!
+//! Loads an RTMP server and tells whether it kept its promises: every body of the publisher
+//! carries a sequence number, the time it was sent and a checksum ([`stamp`]), so every player sees
+//! gaps and order, and every K-th player also sees a wrong byte. Publisher and players share one
+//! process, so they share one clock and latencies are true. Parts: [`options`] (flags),
+//! [`source`] (what is published), [`inbound`] (what one player gets), [`peer`] (one connection),
+//! [`load`] (the event loop and its phases), [`summary`] (the result).
+//!
+//! Exit codes: 0 every promise held, 1 one was broken or the load could not run, 2 bad flags.
+#![forbid(unsafe_code)]
+
+mod inbound;
+mod load;
+mod options;
+mod peer;
+mod source;
+mod stamp;
+mod summary;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use load::{Load, LoadError};
+use options::{Command, Options};
+use source::Source;
+use summary::Summary;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match Options::parse(&args) {
+        Ok(Command::Run(options)) => match run(&options) {
+            Ok(summary) => finish(&summary),
+            Err(error) => complain(&error.to_string(), 1),
+        },
+        Ok(Command::Print(text)) => print(&text),
+        Err(error) => complain(&error.to_string(), 2),
+    }
+}
+
+fn run(options: &Options) -> Result<Summary, LoadError> {
+    // Without it fewer connections fit, which the first failed one tells.
+    let _ = millrace::host::raise_nofile();
+    let file = match &options.flv {
+        Some(path) => std::fs::read(path).map_err(|error| LoadError::File(path.clone(), error))?,
+        None => Vec::new(),
+    };
+    let source = if file.is_empty() {
+        Source::synthetic(options.kbps, options.gop_ms)
+    } else {
+        Source::flv(&file).ok_or(LoadError::NoFlv)?
+    };
+    Load::new(options, source)?.run()
+}
+
+fn finish(summary: &Summary) -> ExitCode {
+    let printed = print(&format!("{}\n{}\n", summary.json(), summary.text()));
+    if summary.is_good() { printed } else { ExitCode::FAILURE }
+}
+
+fn print(text: &str) -> ExitCode {
+    match io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// One sentence to stderr.
+fn complain(what: &str, code: u8) -> ExitCode {
+    // If stderr is gone the exit code has to do.
+    let _ = writeln!(io::stderr(), "millrace-load: {what}");
+    ExitCode::from(code)
+}
