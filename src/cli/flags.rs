@@ -85,7 +85,7 @@ pub const FLAGS: &[Flag] = &[
     flag(OUTPUT, "stats-format", "table|json", "table", "Form of the statistics.", "tests/flags_output.rs::statistics_come_by_interval_and_signal_in_both_formats"),
     flag(OUTPUT, "log", "FILTER", "info", "Log level or filter as in RUST_LOG, over which it wins.", "tests/flags_output.rs::log_wins_over_rust_log"),
     flag(OTHER, "check", "", "", "Tell what the host lacks for these flags; exit 0 if nothing, 1 otherwise.", "tests/check.rs::a_good_host_has_no_findings"),
-    flag(OTHER, "demo", "", "", "Publish a built-in clip as live/demo.", "tests/flags.rs::demo_publishes_a_clip_that_rises_over_its_end"),
+    flag(OTHER, "demo", "", "", "Publish a built-in clip as live/demo.", "tests/demo.rs::demo_publishes_a_clip_that_rises_over_its_end"),
     flag(OTHER, "version", "", "", "Print the version.", "tests/flags_output.rs::version_and_help_are_printed"),
     flag(OTHER, "help", "", "", "Print this text.", "tests/flags_output.rs::version_and_help_are_printed"),
 ];
