@@ -269,7 +269,7 @@ impl Cursor {
                 return None;
             }
             place.next += 1;
-            place.key_seen |= frame.tag().class == TagClass::Keyframe;
+            place.key_seen |= log.opens_gop(frame);
             if self.takes(frame, place.key_seen) {
                 return Some(frame);
             }

@@ -67,6 +67,8 @@ pub struct StreamLog {
     last_key: Option<u64>,
     key_frame: Option<Arc<Frame>>,
     has_video: bool,
+    /// The video track whose keyframes begin a GOP: 0, or the first seen while there is no 0.
+    key_track: Option<u8>,
     init: InitSet,
 }
 
@@ -83,6 +85,7 @@ impl StreamLog {
             last_key: None,
             key_frame: None,
             has_video: false,
+            key_track: None,
             init: InitSet::default(),
         }
     }
@@ -135,6 +138,16 @@ impl StreamLog {
         self.has_video
     }
 
+    /// Whether `frame` is a keyframe at which a player may start. In a stream of several video
+    /// tracks the other tracks' keyframes are not: they come after the main track's own.
+    #[must_use]
+    pub fn opens_gop(&self, frame: &Frame) -> bool {
+        let (class, tracks) = (frame.tag().class, frame.tag().tracks);
+        let is_main =
+            tracks.contains(0) || self.key_track.is_none_or(|track| tracks.contains(track));
+        frame.kind() == MediaKind::Video && class == TagClass::Keyframe && is_main
+    }
+
     /// What comes before the first frame.
     #[must_use]
     pub fn init(&self) -> &InitSet {
@@ -168,13 +181,15 @@ impl StreamLog {
 
     /// Appends a frame and drops what nobody may need any more.
     pub fn append(&mut self, frame: &Arc<Frame>, now: Millis) {
-        let class = frame.tag().class;
         self.has_video |= frame.kind() == MediaKind::Video;
         if self.init.update(frame) == InitChange::Replaced {
             // Frames before this one need the old header: nobody may join there any more.
             self.forget_keyframes();
         }
-        if frame.kind() == MediaKind::Video && class == TagClass::Keyframe {
+        if self.opens_gop(frame) {
+            let tracks = frame.tag().tracks;
+            self.key_track =
+                if tracks.contains(0) { Some(0) } else { self.key_track.or(tracks.first()) };
             self.last_key = Some(self.head());
             match self.limits.gop {
                 GopMode::Gop => self.gop_start = self.last_key,
@@ -198,6 +213,7 @@ impl StreamLog {
     pub fn forget_publisher(&mut self) {
         self.forget_keyframes();
         self.has_video = false;
+        self.key_track = None;
         self.init = InitSet::next(&self.init);
     }
 

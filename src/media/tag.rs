@@ -76,6 +76,12 @@ impl TrackSet {
         self.0.get(usize::from(id / 64)).is_some_and(|word| word >> (id % 64) & 1 == 1)
     }
 
+    /// The lowest track, if there is any.
+    #[must_use]
+    pub fn first(&self) -> Option<u8> {
+        (0..=u8::MAX).find(|&id| self.contains(id))
+    }
+
     /// Whether every track of this set is in `other`.
     #[must_use]
     pub fn is_subset_of(&self, other: &Self) -> bool {

@@ -224,7 +224,7 @@ pub struct ArrivedFrame {
 /// Whether a gap may end here: a keyframe, or any audio frame where there is no video.
 fn is_resume_point(frame: &Frame, log: &StreamLog) -> bool {
     match frame.kind() {
-        MediaKind::Video => frame.tag().class == TagClass::Keyframe,
+        MediaKind::Video => log.opens_gop(frame),
         MediaKind::Audio => !log.has_video() && frame.tag().class == TagClass::AudioFrame,
         MediaKind::Data => false,
     }
