@@ -1,8 +1,13 @@
 //! The init set: what a player needs before its first frame.
 //!
 //! Owns the newest metadata, named data frames, and per (kind, class, tracks) the newest sequence
-//! header, MultichannelConfig and colorInfo of one stream. Sent in this order: data, then audio,
-//! then video, each in order of arrival, so that a MultichannelConfig follows its header.
+//! header, MultichannelConfig and colorInfo of one stream. Sent in this order: data, then the rest
+//! as it came, so that a MultichannelConfig follows its header.
+//!
+//! QUIRK: ffmpeg 9 as a player turns a MultichannelConfig that comes before the video header into
+//! an empty audio packet; ffmpeg as a publisher sends the video header first, so its own order is
+//! kept. Test: `tests/clients.rs::av1_and_opus_reach_every_player_of_enhanced_rtmp`.
+//!
 //! Bounded by `INIT_FRAMES_MAX` and `INIT_BYTES_MAX`: what does not fit is still forwarded in
 //! place, late joiners do not get it.
 
@@ -119,8 +124,7 @@ fn is_init(frame: &Frame) -> bool {
 fn order(frame: &Frame) -> u8 {
     match frame.kind() {
         MediaKind::Data => 0,
-        MediaKind::Audio => 1,
-        MediaKind::Video => 2,
+        MediaKind::Audio | MediaKind::Video => 1,
     }
 }
 
