@@ -3,6 +3,9 @@
 
 pub mod body;
 pub mod client;
+pub mod clips;
+pub mod flv;
+pub mod programs;
 pub mod server;
 pub mod session;
 
