@@ -23,10 +23,11 @@ pub struct TimerWheel {
 }
 
 impl TimerWheel {
-    /// The tick at which a deadline is over.
+    /// The tick at which a deadline is over. Always after `now`, so that whoever arms again while
+    /// entries expire does not expire once more in the same turn.
     #[must_use]
     pub fn tick(deadline: Millis, now: Millis) -> Tick {
-        let tick = deadline.0.div_ceil(TICK_MS);
+        let tick = deadline.0.div_ceil(TICK_MS).max(now.0 / TICK_MS + 1);
         if deadline.since(now) < TICK_MS * COARSE_TICKS {
             return Tick(tick);
         }
@@ -51,5 +52,32 @@ impl TimerWheel {
             return None;
         }
         Some(first.remove_entry())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Millis, TimerWheel};
+    use crate::service::publisher::ConnectionId;
+
+    #[test]
+    fn a_deadline_that_is_over_expires_in_a_later_turn() {
+        let connection = ConnectionId { slot: 0, generation: 1 };
+        for now in [0, 399, 400, 401].map(Millis) {
+            for deadline in [now, Millis(now.0 / 2)] {
+                let mut wheel = TimerWheel::default();
+                wheel.insert(TimerWheel::tick(deadline, now), connection);
+                assert!(wheel.expired(now).is_none(), "deadline {deadline:?} at {now:?}");
+                assert!(wheel.expired(now.plus(100)).is_some());
+            }
+        }
+    }
+
+    #[test]
+    fn deadlines_of_seconds_share_the_ticks_of_full_seconds() {
+        let now = Millis(123);
+        for deadline in (2_001..=3_000).map(Millis) {
+            assert_eq!(TimerWheel::tick(deadline, now), TimerWheel::tick(Millis(3_000), now));
+        }
     }
 }

@@ -179,6 +179,12 @@ impl Live {
         Some((player, &mut stream.log))
     }
 
+    /// When the player in a slot gives up waiting for a publisher.
+    #[must_use]
+    pub fn player_waits_until(&self, slot: usize) -> Option<Millis> {
+        self.players.get(slot)?.waits_until
+    }
+
     /// The name of a player's stream.
     #[must_use]
     pub fn player_key(&self, slot: usize) -> Option<&StreamKey> {
