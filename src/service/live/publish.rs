@@ -11,7 +11,7 @@ use crate::rtmp::Msid;
 use crate::rtmp::session::{MediaKind, MediaPiece, Status};
 use crate::service::directory::{Claim, Directory, Granted, PublishOutcome};
 use crate::service::key::StreamKey;
-use crate::service::message::{Ending, Epoch, LiveMessage, LoopId, Post};
+use crate::service::message::{Ending, Epoch, LiveMessage, LoopId, Post, Subscriber};
 use crate::service::publisher::{ConnectionId, Publisher};
 use crate::service::stream::{Owner, Role};
 use crate::time::Millis;
@@ -61,11 +61,13 @@ impl Live {
             stream.role = Role::Owner(Owner { publisher, followers });
         }
         self.announce(slot);
-        let Some(previous) = granted.previous else { return PublishAnswer::Ready(publisher) };
-        if !granted.await_handover {
-            granted.activity.continue_after(&previous);
-            return PublishAnswer::Ready(publisher);
+        if let Some(previous) = &granted.previous {
+            granted.activity.continue_after(previous);
         }
+        let Some(previous) = granted.previous.filter(|_| granted.await_handover) else {
+            self.greet_followers(slot);
+            return PublishAnswer::Ready(publisher);
+        };
         self.awaited.push(Awaited {
             key: key.clone(),
             epoch: granted.epoch,
@@ -211,7 +213,18 @@ impl Live {
             self.release(directory, key, epoch, unpublished, now);
         } else if let Some((_, sender)) = self.publishers.iter().find(|(_, p)| p.epoch == epoch) {
             self.actions.push(Action::PublishReady(sender.connection, sender.msid));
+            self.greet_followers(sender.stream);
         }
+    }
+
+    /// Loops with players learn of a new publisher before it has sent anything: waiting players
+    /// are told at once, and its first frame is no gap.
+    fn greet_followers(&mut self, slot: usize) {
+        let Some(stream) = self.streams.get(slot) else { return };
+        let Role::Owner(owner) = &stream.role else { return };
+        let greet =
+            |follower: &Subscriber| Post { to: follower.on, message: stream.snapshot(follower.id) };
+        self.posts.extend(owner.followers.iter().map(greet));
     }
 
     fn hand_over(&mut self, key: StreamKey, (to, epoch): (LoopId, Epoch)) {
