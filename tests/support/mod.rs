@@ -8,11 +8,13 @@ pub mod flv;
 pub mod programs;
 pub mod server;
 pub mod session;
+pub mod wire;
 
 use std::time::{Duration, Instant};
 
 pub use client::{Client, Got, Message};
 pub use server::Server;
+pub use wire::{Arrival, Packet, Wire, connect_from};
 
 use serde_json::Value;
 
