@@ -201,13 +201,14 @@ fn changed_metadata_and_headers_reach_players_in_order_and_late_joiners_first() 
         let server = Server::start(&["--loops", loops]);
         let mut publisher = publisher(&server, "live/change");
         let mut player = Client::play(server.address(), "live/change");
+        let mut bodies: Vec<Vec<u8>> = (0..6).map(|_| player.message().body).collect();
         let mut changed = body::metadata();
         let at = changed.len() - 11;
         changed[at] = 0x41;
         publisher.send(MediaKind::Data, 1050, &changed);
         publisher.video(1080, &body::avc_header(2));
         publisher.video(1080, &body::key(4, 100));
-        let bodies: Vec<Vec<u8>> = (0..9).map(|_| player.message().body).collect();
+        bodies.extend((0..3).map(|_| player.message().body));
         assert!(bodies[6].starts_with(b"\x02\x00\x0aonMetaData\x08") && bodies[6] != bodies[0]);
         assert_eq!(bodies[7], body::avc_header(2));
         assert_eq!(body::number(&bodies[8]), 4);
