@@ -1,6 +1,11 @@
 //! The outgoing bytes of one connection that are its own: replies, statuses, pings.
 //!
 //! Replies are written straight into it; media never passes through it. Empty, it holds no memory.
+//!
+//! ```text
+//!   before:  | accepted by the socket | unsent |        accepted >= half
+//!   after:   | unsent |
+//! ```
 
 use std::sync::Arc;
 
@@ -37,6 +42,12 @@ impl OutQueue {
         self.charge.resize(self.bytes.capacity())
     }
 
+    /// Bytes charged to the budget.
+    #[must_use]
+    pub fn charged_bytes(&self) -> usize {
+        self.charge.bytes()
+    }
+
     /// Bytes not accepted by the socket yet.
     #[must_use]
     pub fn unsent(&self) -> &[u8] {
@@ -58,6 +69,10 @@ impl OutQueue {
             self.sent = 0;
             // Shrinking a charge cannot fail.
             let _ = self.charge.resize(0);
+        } else if self.sent >= self.bytes.len() / 2 {
+            // A peer that never lets it run empty must not make it grow for ever.
+            self.bytes.drain(..self.sent);
+            self.sent = 0;
         }
     }
 }
