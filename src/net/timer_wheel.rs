@@ -1,8 +1,9 @@
 //! Deadlines of connections in ticks of 100 ms: one live entry per connection.
 //!
 //! Lazy: a deadline that moves later is found out when the old entry expires, so traffic never
-//! touches the wheel. Deadlines of a second and more are rounded up to full seconds, so that ten
-//! thousand idle connections cause at most one wake-up per second (N12).
+//! touches the wheel. Deadlines five seconds away and more are rounded up to full seconds, so that
+//! ten thousand idle connections cause at most one wake-up per second (N12); nearer ones, such as
+//! the FIN a second after a stream's end, are met within a tick.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +12,8 @@ use crate::time::Millis;
 
 const TICK_MS: u64 = 100;
 const COARSE_TICKS: u64 = 10;
+/// Deadlines this far away are rounded up to [`COARSE_TICKS`], ms.
+const COARSE_FROM_MS: u64 = 5_000;
 
 /// A point in time as the wheel counts it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,7 +31,7 @@ impl TimerWheel {
     #[must_use]
     pub fn tick(deadline: Millis, now: Millis) -> Tick {
         let tick = deadline.0.div_ceil(TICK_MS).max(now.0 / TICK_MS + 1);
-        if deadline.since(now) < TICK_MS * COARSE_TICKS {
+        if deadline.since(now) < COARSE_FROM_MS {
             return Tick(tick);
         }
         Tick(tick.div_ceil(COARSE_TICKS) * COARSE_TICKS)
