@@ -13,5 +13,6 @@ pub mod mailbox;
 pub mod out_queue;
 pub mod ring;
 pub mod server;
+pub mod slots;
 pub mod supervisor;
 pub mod timer_wheel;
