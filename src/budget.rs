@@ -1,6 +1,8 @@
 //! The memory budget (N8): every variable allocation is charged when made and released on drop.
 //!
 //! One [`Budget`] per process, shared by all loops; relaxed atomics, one addition per charge.
+//! INVARIANT: the bytes charged never exceed the budget. What happens on the way there (logs are
+//! cut, newcomers refused, the largest holder closed) is decided in `net::event_loop::memory`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -45,20 +47,19 @@ impl Budget {
         self.peak.load(Relaxed)
     }
 
-    /// Used share in percent, 0–100.
+    /// Whether at least `percent` of the budget are used.
     #[must_use]
-    pub fn percent(&self) -> usize {
-        self.used().saturating_mul(100) / self.max.max(1)
+    pub fn is_at(&self, percent: usize) -> bool {
+        self.used().saturating_mul(100) >= self.max.saturating_mul(percent)
     }
 
-    /// Whether `bytes` were added; never above `max`.
+    /// Adds `bytes` unless that goes above `max`: one too large does not make others fail.
     fn try_add(&self, bytes: usize) -> Result<(), OverBudget> {
-        let before = self.used.fetch_add(bytes, Relaxed);
-        let after = before.saturating_add(bytes);
-        if after > self.max {
-            self.used.fetch_sub(bytes, Relaxed);
+        let fits = |used: usize| used.checked_add(bytes).filter(|&after| after <= self.max);
+        let Ok(before) = self.used.fetch_update(Relaxed, Relaxed, fits) else {
             return Err(OverBudget { bytes });
-        }
+        };
+        let after = before + bytes;
         if after > self.peak.load(Relaxed) {
             self.peak.fetch_max(after, Relaxed);
         }
@@ -78,6 +79,12 @@ impl Charge {
     #[must_use]
     pub fn empty(budget: &Arc<Budget>) -> Self {
         Self { budget: Arc::clone(budget), bytes: 0 }
+    }
+
+    /// A charge of nothing on the same budget.
+    #[must_use]
+    pub fn sibling(&self) -> Self {
+        Self::empty(&self.budget)
     }
 
     /// Bytes held by this charge.

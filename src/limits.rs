@@ -54,8 +54,21 @@ pub const TAKEOVER_PING_PONG_MS: u64 = 10_000;
 pub const MEMORY_SHRINK_PERCENT: usize = 80;
 /// From this share of the memory budget on, publishers and players are refused.
 pub const MEMORY_REFUSE_PERCENT: usize = 95;
-/// From this share of the memory budget on, the largest unfinished message is closed.
+/// From this share of the memory budget on, the connection that holds most is closed, of whatever
+/// loop. Not at 100 %: that would hit whoever asks next.
 pub const MEMORY_EVICT_PERCENT: usize = 98;
+const _: () = assert!(MEMORY_SHRINK_PERCENT < MEMORY_REFUSE_PERCENT);
+const _: () = assert!(MEMORY_REFUSE_PERCENT < MEMORY_EVICT_PERCENT && MEMORY_EVICT_PERCENT < 100);
+/// Of a full budget, logs may keep this share; each log is sure of its fair part of it.
+pub const MEMORY_LOGS_PERCENT: usize = 50;
+/// While memory is short, logs are cut and holders looked for at most this often per loop, ms: a
+/// full budget must not become a full CPU.
+pub const MEMORY_RELIEF_MS: u64 = 20;
+/// Connections that one look for the largest holders remembers: 1.5 KiB per loop.
+pub const MEMORY_HOLDERS: usize = 64;
+/// LIMIT: how long a loop reads less because another loop's mailbox is more than half full, ms. A
+/// flood of tiny frames on one loop then makes no gaps in the streams of others.
+pub const CROWDED_MS_MAX: u64 = 1_000;
 /// Readiness events taken from one poll.
 pub const POLL_EVENTS: usize = 1024;
 /// Mailbox messages handled in one turn.
@@ -72,6 +85,8 @@ pub const LOG_LINES_PER_SECOND: u32 = 100;
 /// LIMIT: log lines waiting for stderr.
 /// Test: tests/output.rs::a_stderr_that_nobody_reads_stops_nothing
 pub const LOG_LINES_QUEUED: usize = 8192;
+/// LIMIT: bytes of log lines and statistics waiting for stderr.
+pub const LOG_BYTES_QUEUED: usize = 4 * 1024 * 1024;
 /// LIMIT: events handled for one connection in one turn.
 pub const MESSAGES_PER_TURN: usize = 1024;
 /// LIMIT: own outgoing bytes of a connection above which its input waits.

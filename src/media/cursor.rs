@@ -96,6 +96,15 @@ impl Cursor {
         self.in_flight.is_some()
     }
 
+    /// Its part of the frame in flight, in bytes: a player that does not read keeps that frame.
+    #[must_use]
+    pub fn pinned_bytes(&self) -> usize {
+        let share = |(frame, _): &(Arc<Frame>, usize)| {
+            frame.charged_bytes() / Arc::strong_count(frame).max(1)
+        };
+        self.in_flight.as_ref().map_or(0, share)
+    }
+
     /// Whether media has started to flow.
     #[must_use]
     pub fn is_started(&self) -> bool {

@@ -98,6 +98,12 @@ impl Frame {
         self.first.len() + self.rest.iter().map(Vec::len).sum::<usize>()
     }
 
+    /// Bytes charged to the memory budget, overhead included.
+    #[must_use]
+    pub fn charged_bytes(&self) -> usize {
+        self._charge.bytes()
+    }
+
     /// The wire image in order.
     pub fn segments(&self) -> impl Iterator<Item = &[u8]> {
         std::iter::once(self.first.as_slice()).chain(self.rest.iter().map(Vec::as_slice))

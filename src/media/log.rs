@@ -63,6 +63,8 @@ pub struct StreamLog {
     entries: VecDeque<Entry>,
     base: u64,
     bytes_head: u64,
+    /// Bytes of the memory budget that the frames in the log hold.
+    charged: usize,
     gop_start: Option<u64>,
     last_key: Option<u64>,
     key_frame: Option<Arc<Frame>>,
@@ -81,6 +83,7 @@ impl StreamLog {
             entries: VecDeque::new(),
             base: 0,
             bytes_head: 0,
+            charged: 0,
             gop_start: None,
             last_key: None,
             key_frame: None,
@@ -199,6 +202,7 @@ impl StreamLog {
         }
         let entry = Entry { frame: Arc::clone(frame), bytes_before: self.bytes_head, arrived: now };
         self.bytes_head += frame.wire_bytes() as u64;
+        self.charged += frame.charged_bytes();
         self.entries.push_back(entry);
         self.trim(now);
         self.invariants();
@@ -239,11 +243,40 @@ impl StreamLog {
         }
     }
 
-    /// Memory is short: halves the log and gives up the cached GOP if that cuts it.
-    pub fn shrink(&mut self) {
-        let keep = self.bytes() / 2;
-        while self.bytes() > keep && self.pop() {}
-        self.key_frame = None;
+    /// Bytes of the memory budget that cutting can give back: frames, and the cached keyframe.
+    #[must_use]
+    pub fn cuttable_bytes(&self) -> usize {
+        self.charged + self.key_frame.as_ref().map_or(0, |frame| frame.charged_bytes())
+    }
+
+    /// Bytes of the memory budget that stay with the stream: the init set.
+    #[must_use]
+    pub fn init_bytes(&self) -> usize {
+        self.init.frames().iter().map(|frame| frame.charged_bytes()).sum()
+    }
+
+    /// Bytes of the list of frames itself.
+    #[must_use]
+    pub fn list_bytes(&self) -> usize {
+        self.entries.capacity() * size_of::<Entry>()
+    }
+
+    /// Memory is short: drops the oldest frames until at most `bytes` are left, and the cached GOP
+    /// or keyframe with them. The newest frame stays: players are just getting it.
+    pub fn cut(&mut self, bytes: usize) {
+        if self.cuttable_bytes() > bytes {
+            self.key_frame = None;
+        }
+        while self.charged > bytes && self.entries.len() > 1 && self.pop() {}
+        if self.entries.capacity() > 4 * self.entries.len() {
+            self.entries.shrink_to(2 * self.entries.len());
+        }
+    }
+
+    /// Memory is short and nobody publishes: the next publisher brings its own headers.
+    pub fn release(&mut self) {
+        self.cut(0);
+        self.forget_publisher();
     }
 
     /// The init frames stamped with `timestamp` (metadata with 0), shared by all who join there.
@@ -284,7 +317,9 @@ impl StreamLog {
 
     /// Drops the oldest frame; false when there is none.
     fn pop(&mut self) -> bool {
-        let popped = self.entries.pop_front().is_some();
+        let popped = self.entries.pop_front();
+        self.charged -= popped.as_ref().map_or(0, |entry| entry.frame.charged_bytes());
+        let popped = popped.is_some();
         self.base += u64::from(popped);
         let base = self.base;
         self.gop_start = self.gop_start.filter(|&start| start >= base);

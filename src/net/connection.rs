@@ -9,8 +9,9 @@ use socket2::SockRef;
 
 use super::out_queue::OutQueue;
 use super::ring::Ring;
+use super::slots::Slot;
 use super::timer_wheel::Tick;
-use crate::budget::Charge;
+use crate::budget::{Charge, OverBudget};
 use crate::rtmp::Msid;
 use crate::rtmp::session::ServerSession;
 use crate::service::publisher::ConnectionId;
@@ -95,6 +96,8 @@ pub struct Connection {
     pub closing: Option<Box<Closing>>,
     /// The live entry in the timer wheel.
     pub timer: Option<Tick>,
+    /// What the session and the lists here hold, messages not counted.
+    pub charge: Charge,
     /// Accepted at.
     pub opened: Millis,
     /// Socket bytes in.
@@ -103,11 +106,38 @@ pub struct Connection {
     pub bytes_out: u64,
 }
 
+impl Slot for Connection {
+    fn generation(&self) -> u32 {
+        self.generation
+    }
+}
+
 impl Connection {
     /// Whether input may be fed to the session now.
     #[must_use]
     pub fn takes_input(&self, out_queue_max: usize) -> bool {
         self.pending.is_none() && self.out.unsent().len() <= out_queue_max
+    }
+
+    /// Charges what has grown since the last call; one comparison when nothing has.
+    ///
+    /// # Errors
+    /// [`OverBudget`]: the connection must end.
+    pub fn settle(&mut self) -> Result<(), OverBudget> {
+        let players = self.players.capacity() * size_of::<usize>();
+        let publishers = self.publishers.capacity() * size_of::<(Msid, usize)>();
+        let bytes = self.session.state_bytes() + players + publishers + self.app.len();
+        if self.charge.bytes() == bytes {
+            return Ok(());
+        }
+        self.charge.resize(bytes)
+    }
+
+    /// Bytes of the budget that it holds, its streams not counted.
+    #[must_use]
+    pub fn charged_bytes(&self) -> usize {
+        let held = self.held.as_ref().map_or(0, |held| held.charge.bytes());
+        held + self.charge.bytes() + self.out.charged_bytes() + self.session.partial_bytes()
     }
 
     /// Its name outside the loop.

@@ -1,17 +1,19 @@
 //! Logging without blocking: lines go through a bounded channel to a thread that writes stderr.
 //!
-//! A full channel (nobody reads stderr) drops the line and counts it (N4).
+//! A full channel (nobody reads stderr) drops the line and counts it (N4). Full is so many lines or
+//! so many bytes, whichever comes first: names are long and statistics longer.
 
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::limits::LOG_LINES_QUEUED;
+use crate::limits::{LOG_BYTES_QUEUED, LOG_LINES_QUEUED};
 
 static LINES_LOST: AtomicU64 = AtomicU64::new(0);
+static BYTES_QUEUED: AtomicUsize = AtomicUsize::new(0);
 
 /// Lines that were dropped since the start.
 #[must_use]
@@ -73,7 +75,11 @@ impl LogWriter {
 
 impl Write for LogWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if self.lines.try_send(Line::Text(line.to_vec())).is_err() {
+        // A text longer than all others together may is still written when nothing else waits.
+        let queued = BYTES_QUEUED.fetch_add(line.len(), Relaxed);
+        let fits = queued == 0 || queued + line.len() <= LOG_BYTES_QUEUED;
+        if !fits || self.lines.try_send(Line::Text(line.to_vec())).is_err() {
+            BYTES_QUEUED.fetch_sub(line.len(), Relaxed);
             LINES_LOST.fetch_add(1, Relaxed);
         }
         Ok(line.len())
@@ -91,6 +97,7 @@ fn write_lines(lines: &Receiver<Line>) {
                 if io::stderr().write_all(&text).is_err() {
                     LINES_LOST.fetch_add(1, Relaxed);
                 }
+                BYTES_QUEUED.fetch_sub(text.len(), Relaxed);
             }
             Line::Flush(done) => {
                 // The waiter may have given up.

@@ -60,6 +60,11 @@ impl<M, W: Wake> Address<M, W> {
         })
     }
 
+    fn is_crowded(&self) -> bool {
+        let capacity = self.sender.capacity().unwrap_or(usize::MAX);
+        self.sender.len() > capacity / 2
+    }
+
     /// Wakes the destination if it sleeps. After [`Address::try_send`], once per turn.
     pub fn wake_if_asleep(&self) {
         fence(Ordering::SeqCst);
@@ -197,6 +202,19 @@ impl<M: Letter, W: Wake> Outbox<M, W> {
             }
         }
         waiting
+    }
+
+    /// Whether the mailbox of a loop is more than half full.
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        self.destinations.iter().any(|destination| destination.address.is_crowded())
+    }
+
+    /// Wakes every loop that sleeps.
+    pub fn wake_all(&self) {
+        for destination in &self.destinations {
+            destination.address.wake_if_asleep();
+        }
     }
 
     /// Frames that found a mailbox full.

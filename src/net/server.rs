@@ -80,9 +80,19 @@ pub struct Shared {
     pub budget: Arc<Budget>,
     directory: Mutex<Directory>,
     loads: Vec<AtomicUsize>,
+    holdings: Vec<Holdings>,
     connections: AtomicUsize,
     sessions: AtomicU64,
     addresses: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// What a loop says about its memory while it is short; 0 otherwise.
+#[derive(Debug, Default)]
+pub struct Holdings {
+    /// Bytes of its largest holder that may be closed.
+    pub largest: AtomicUsize,
+    /// Bytes of the logs it owns.
+    pub logs: AtomicUsize,
 }
 
 impl Shared {
@@ -100,6 +110,7 @@ impl Shared {
             live,
             directory: Mutex::new(Directory::new(directory)),
             loads: (0..config.loops).map(|_| AtomicUsize::new(0)).collect(),
+            holdings: (0..config.loops).map(|_| Holdings::default()).collect(),
             connections: AtomicUsize::new(0),
             sessions: AtomicU64::new(0),
             addresses: Mutex::new(HashMap::new()),
@@ -116,6 +127,18 @@ impl Shared {
     #[must_use]
     pub fn load(&self, of: LoopId) -> &AtomicUsize {
         self.loads.get(of.0).unwrap_or(&self.connections)
+    }
+
+    /// What loops say about their memory while it is short, by loop.
+    #[must_use]
+    pub fn holdings(&self) -> &[Holdings] {
+        &self.holdings
+    }
+
+    /// Connections of the process.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.connections.load(Relaxed)
     }
 
     /// The number of the next session.

@@ -158,7 +158,8 @@ impl Publisher {
     /// Bytes held by unfinished messages.
     #[must_use]
     pub fn partial_bytes(&self) -> usize {
-        self.partials.iter().map(|(_, builder)| builder.charged_bytes()).sum()
+        let list = self.partials.capacity() * size_of::<(usize, FrameBuilder)>();
+        list + self.partials.iter().map(|(_, builder)| builder.charged_bytes()).sum::<usize>()
     }
 
     /// The first media message fixes one offset for audio and video: behind the timeline of the

@@ -7,12 +7,16 @@ use std::sync::Arc;
 
 use super::key::StreamKey;
 use super::message::{Epoch, LiveMessage, Post, Subscriber, SubscriptionId};
-use crate::budget::Budget;
+use crate::budget::{Budget, Charge};
 use crate::media::frame::Frame;
 use crate::media::log::{GopMode, LogLimits, StreamLog};
 use crate::media::tag::TagClass;
 use crate::rtmp::session::MediaKind;
 use crate::time::Millis;
+
+/// Bytes of a stream without its name and lists: itself, its entries in the maps of the loop and
+/// the directory, its counters, its publisher, and a message about it on its way.
+const STREAM_BYTES: usize = size_of::<LocalStream>() + 1024;
 
 /// What this loop is to the stream.
 #[derive(Debug)]
@@ -65,6 +69,8 @@ pub struct LocalStream {
     pub is_expected: bool,
     /// When players are to be flushed.
     pub due: Option<Millis>,
+    /// What the stream holds beside frames; see [`LocalStream::settle`].
+    pub charge: Option<Charge>,
 }
 
 impl LocalStream {
@@ -82,6 +88,19 @@ impl LocalStream {
             is_held: false,
             is_expected: false,
             due: None,
+            charge: None,
+        }
+    }
+
+    /// Charges what the stream holds beside frames: itself, its name, the lists of its log and its
+    /// players. Called after every append; costs one comparison
+    /// unless a list has grown. Where the budget has no room the log is halved.
+    pub fn settle(&mut self) {
+        let lists = self.log.list_bytes() + self.players.capacity() * size_of::<usize>();
+        let bytes = STREAM_BYTES + self.key.as_bytes().len() + lists;
+        let Some(charge) = &mut self.charge else { return };
+        if charge.bytes() != bytes && charge.resize(bytes).is_err() {
+            self.log.cut(self.log.cuttable_bytes() / 2);
         }
     }
 
@@ -124,7 +143,8 @@ impl LocalStream {
         }
     }
 
-    /// Owner: what a new follower begins with.
+    /// Owner: what a new follower begins with. Where the budget has no room for the list of its
+    /// frames, it begins with the next keyframe.
     #[must_use]
     pub fn snapshot(&self, id: SubscriptionId) -> LiveMessage {
         let log = &self.log;
@@ -132,7 +152,11 @@ impl LocalStream {
             GopMode::Gop => log.gop_start().map(|start| log.tail(start)),
             GopMode::Keyframe | GopMode::Off => None,
         };
+        let mut charge = self.charge.as_ref().map(Charge::sibling);
+        let list = |gop: &Arc<[Arc<Frame>]>| std::mem::size_of_val::<[_]>(gop);
+        let gop = gop.filter(|gop| charge.as_mut().is_none_or(|c| c.resize(list(gop)).is_ok()));
         let snapshot = Snapshot {
+            _charge: charge,
             epoch: self.epoch,
             next_index: log.head(),
             init: log.init().frames().into(),
@@ -144,7 +168,7 @@ impl LocalStream {
 
     /// Follower: a snapshot arrived. False when it is stale.
     pub fn adopt_snapshot(&mut self, snapshot: Snapshot, now: Millis) -> bool {
-        let Snapshot { epoch, next_index, init, gop, key_frame } = snapshot;
+        let Snapshot { epoch, next_index, init, gop, key_frame, _charge } = snapshot;
         if epoch <= self.epoch {
             return false;
         }
@@ -206,6 +230,8 @@ pub struct Snapshot {
     pub gop: Arc<[Arc<Frame>]>,
     /// The cached keyframe.
     pub key_frame: Option<Arc<Frame>>,
+    /// For the list of frames: many snapshots may be on their way.
+    pub _charge: Option<Charge>,
 }
 
 /// The contents of [`LiveMessage::Frame`].

@@ -9,6 +9,7 @@ use mio::Interest;
 use mio::net::TcpStream;
 
 use super::{EventLoop, Message, push_ready, token};
+use crate::budget::Charge;
 use crate::limits::{ACCEPT_RETRY_MS, ACCEPTS_PER_TURN, GENERATION_MAX};
 use crate::net::connection::Connection;
 use crate::net::out_queue::OutQueue;
@@ -133,6 +134,7 @@ impl EventLoop {
             blocked_since: None,
             closing: None,
             timer: None,
+            charge: Charge::empty(&shared.budget),
             opened: self.now,
             bytes_in: 0,
             bytes_out: 0,

@@ -4,7 +4,7 @@ use std::io;
 
 use super::{EventLoop, find, push_ready};
 use crate::budget::{Charge, OverBudget};
-use crate::limits::{MEMORY_EVICT_PERCENT, MESSAGES_PER_TURN, OUT_QUEUE_BYTES_MAX};
+use crate::limits::{MESSAGES_PER_TURN, OUT_QUEUE_BYTES_MAX};
 use crate::net::connection::Held;
 use crate::net::ring::Ring;
 use crate::rtmp::message::{aggregate, type_id};
@@ -27,9 +27,15 @@ enum Fed {
 }
 
 impl EventLoop {
-    /// Gives every connection on the ready list one turn.
+    /// Gives every connection on the ready list one turn, unless memory or another loop's mailbox
+    /// is full: then the rest of the list waits a moment.
     pub(super) fn read_ready(&mut self) {
+        self.memory.read_again = None;
         for _ in 0..self.ready.len() {
+            if !self.may_read() {
+                self.memory.read_again = Some(self.now.plus(1));
+                return;
+            }
             let Some(id) = self.ready.pop_front() else { return };
             let Some(connection) = find(&mut self.connections, id) else { continue };
             connection.in_ready = false;
@@ -54,8 +60,12 @@ impl EventLoop {
             if !connection.is_readable {
                 break;
             }
+            if budget == 0 || !self.may_read() {
+                return self.ready_again(id);
+            }
+            let Some(connection) = find(&mut self.connections, id) else { return };
             let ring = connection.ring.take().or_else(|| self.rings.lease());
-            let (Some(mut ring), true) = (ring, budget > 0) else { return self.ready_again(id) };
+            let Some(mut ring) = ring else { return self.ready_again(id) };
             let filled = ring.fill(&mut connection.stream);
             let short = !ring.is_full();
             connection.ring = Some(ring);
@@ -178,7 +188,9 @@ impl EventLoop {
     /// Queues replies; where there are none, acknowledges at once until media has started.
     fn after_feed(&mut self, id: ConnectionId, replied: bool) {
         let Some(connection) = find(&mut self.connections, id) else { return };
-        if replied || !connection.out.is_empty() {
+        if connection.settle().is_err() {
+            self.close(id, CloseReason::OutOfMemory);
+        } else if replied || !connection.out.is_empty() {
             self.settle_out(id);
         } else if !connection.session.is_active() {
             connection.acknowledge_at_once();
@@ -198,7 +210,6 @@ impl EventLoop {
         match event {
             Event::Media(piece) => {
                 let Some(slot) = self.publisher_slot(id, piece.msid) else { return };
-                self.make_room();
                 let result = self.live.media(slot, &piece, self.now);
                 self.check_memory(id, result);
             }
@@ -254,25 +265,6 @@ impl EventLoop {
             };
             let result = self.live.whole(slot, kind, part.timestamp, part.body, self.now);
             self.check_memory(id, result);
-        }
-    }
-
-    /// Nearly out of memory: the largest unfinished message of this loop goes, so that the small
-    /// ones of everybody else still fit (N8).
-    fn make_room(&mut self) {
-        if self.shared.budget.percent() < MEMORY_EVICT_PERCENT {
-            return;
-        }
-        let Self { connections, live, .. } = self;
-        let partial = |connection: &crate::net::connection::Connection| {
-            let media = connection.publishers.iter().filter_map(|&(_, slot)| live.publisher(slot));
-            connection.session.partial_bytes() + media.map(|p| p.partial_bytes()).sum::<usize>()
-        };
-        let largest = connections.iter().map(|(slot, c)| (partial(c), c.id(slot))).max();
-        if let Some((bytes, id)) = largest
-            && bytes > 0
-        {
-            self.close(id, CloseReason::OutOfMemory);
         }
     }
 

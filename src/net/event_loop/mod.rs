@@ -15,6 +15,7 @@ mod commands;
 mod flush;
 mod input;
 mod log_budget;
+mod memory;
 mod report;
 mod timers;
 
@@ -33,6 +34,7 @@ use super::connection::Connection;
 use super::mailbox::{Letter, Mailbox, Outbox};
 use super::ring::RingPool;
 use super::server::Shared;
+use super::slots::{connection_id, find, token};
 use super::timer_wheel::TimerWheel;
 use crate::limits::{MAIL_PER_TURN, POLL_EVENTS};
 use crate::service::CloseReason;
@@ -105,6 +107,7 @@ pub struct EventLoop {
     timers: TimerWheel,
     has_unsent_mail: bool,
     shutdown: Option<Millis>,
+    memory: memory::Shortage,
     counters: Counters,
     log_lines: log_budget::LogBudget,
 }
@@ -163,6 +166,7 @@ impl EventLoop {
             timers: TimerWheel::default(),
             has_unsent_mail: false,
             shutdown: None,
+            memory: memory::Shortage::default(),
             counters: Counters::default(),
             log_lines: log_budget::LogBudget::default(),
             shared: setup.shared,
@@ -205,9 +209,9 @@ impl EventLoop {
         }
         self.take_mail();
         self.accept();
+        self.relieve_memory();
         self.read_ready();
         self.run_timers();
-        self.live.relieve(self.now);
         self.settle_live();
         self.flush_due();
         self.has_unsent_mail = self.outbox.flush();
@@ -223,7 +227,8 @@ impl EventLoop {
 
     /// How long poll may sleep; `None`: until something happens.
     fn sleep_time(&self) -> Option<Duration> {
-        if !self.ready.is_empty() || !self.flush.is_empty() || !self.own_mail.is_empty() {
+        let may_read = !self.ready.is_empty() && self.memory.read_again.is_none();
+        if may_read || !self.flush.is_empty() || !self.own_mail.is_empty() {
             return Some(Duration::ZERO);
         }
         if !self.acceptable.is_empty() && self.accept_again.is_none() {
@@ -236,6 +241,7 @@ impl EventLoop {
             unsent,
             self.accept_again,
             self.log_lines.poll_timeout(),
+            self.memory.read_again,
             self.shutdown,
         ];
         let next = deadlines.into_iter().flatten().min()?;
@@ -354,19 +360,6 @@ impl EventLoop {
     fn publish_load(&self) {
         self.load().store(self.connections.len(), Relaxed);
     }
-}
-
-fn connection_id(token: Token) -> ConnectionId {
-    let generation = u32::try_from(token.0 >> 32).unwrap_or(0);
-    ConnectionId { slot: token.0 & 0xFFFF_FFFF, generation }
-}
-
-fn token(id: ConnectionId) -> Token {
-    Token(id.slot | (id.generation as usize) << 32)
-}
-
-fn find(connections: &mut Slab<Connection>, id: ConnectionId) -> Option<&mut Connection> {
-    connections.get_mut(id.slot).filter(|connection| connection.generation == id.generation)
 }
 
 fn push_ready(ready: &mut VecDeque<ConnectionId>, connection: &mut Connection, id: ConnectionId) {

@@ -110,6 +110,12 @@ impl ChunkReader {
         }
     }
 
+    /// Bytes held for the chunk streams seen so far.
+    #[must_use]
+    pub fn state_bytes(&self) -> usize {
+        self.streams.capacity() * size_of::<ChunkStream>()
+    }
+
     /// The peer's Abort: forgets the partial message on `csid`. Returns its slot if there was one.
     pub fn abort(&mut self, csid: u32) -> Option<usize> {
         let slot = self.streams.iter().position(|stream| stream.csid == csid)?;

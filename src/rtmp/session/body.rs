@@ -58,6 +58,12 @@ pub struct Partials {
 }
 
 impl Partials {
+    /// Bytes held for the list of unfinished bodies.
+    #[must_use]
+    pub fn list_bytes(&self) -> usize {
+        self.partials.capacity() * size_of::<Partial>()
+    }
+
     /// Bytes held.
     #[must_use]
     pub fn bytes(&self) -> usize {

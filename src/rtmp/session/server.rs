@@ -16,7 +16,7 @@ use super::body::{Body, Partials};
 use super::event::{Event, MediaKind, MediaPiece};
 use super::streams::{MessageStreams, Use};
 use crate::budget::{Budget, Charge};
-use crate::limits::{ACK_WINDOW, ACK_WINDOW_MIN, CHUNK_SIZE_INITIAL};
+use crate::limits::{ACK_WINDOW, ACK_WINDOW_MIN, CHUNK_SIZE_INITIAL, OUT_QUEUE_BYTES_MAX};
 use crate::rtmp::ProtocolError;
 use crate::rtmp::chunk::{ChunkReader, MessageHeader, MessageLimits, Piece};
 use crate::rtmp::handshake::ServerHandshake;
@@ -129,7 +129,7 @@ impl ServerSession {
     }
 
     /// Consumes `input` up to and including the next event; replies are appended to `out`.
-    /// `None`: all input is used up, or an answer is missing.
+    /// `None`: all input is used up, an answer is missing, or `out` is full (`OUT_QUEUE_BYTES_MAX`).
     ///
     /// # Errors
     /// What the peer did wrong; flush `out` and close.
@@ -172,7 +172,9 @@ impl ServerSession {
             }
             self.phase = Phase::Connecting(now);
         }
-        while let Some(piece) = self.reader.read(input)? {
+        // LIMIT: replies are longer than commands; the rest waits until they are sent.
+        while out.len() <= OUT_QUEUE_BYTES_MAX {
+            let Some(piece) = self.reader.read(input)? else { break };
             if let Some(event) = self.handle_piece(&piece, out, now)? {
                 return Ok(Some(event));
             }
@@ -353,10 +355,27 @@ impl ServerSession {
         self.streams.is_active()
     }
 
-    /// Bytes held by unfinished command and data messages.
+    /// Bytes held beside messages: chunk streams, message streams, the handshake's state.
+    #[must_use]
+    pub fn state_bytes(&self) -> usize {
+        let handshake = match &self.phase {
+            Phase::Handshake(handshake) => size_of_val(handshake.as_ref()),
+            Phase::Connecting(_) | Phase::Connected => 0,
+        };
+        handshake
+            + self.streams.list_bytes()
+            + self.reader.state_bytes()
+            + self.partials.list_bytes()
+    }
+
+    /// Bytes held by the handshake and by unfinished command and data messages.
     #[must_use]
     pub fn partial_bytes(&self) -> usize {
-        self.partials.bytes()
+        let handshake = match &self.phase {
+            Phase::Handshake(handshake) => handshake.1.bytes(),
+            Phase::Connecting(_) | Phase::Connected => 0,
+        };
+        handshake + self.partials.bytes()
     }
 
     pub(super) fn set_connected(&mut self, announced_window: u32) {

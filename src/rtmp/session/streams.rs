@@ -54,6 +54,11 @@ impl MessageStreams {
         Some(msid)
     }
 
+    /// Bytes held for the list.
+    pub(super) fn list_bytes(&self) -> usize {
+        self.streams.capacity() * size_of::<MessageStream>()
+    }
+
     /// deleteStream.
     pub(super) fn delete(&mut self, msid: Msid) {
         self.streams.retain(|stream| stream.msid != msid);

@@ -9,6 +9,7 @@
 //! players to flush ([`Live::take_due`]) once per turn.
 
 mod fanout;
+mod memory;
 mod play;
 mod publish;
 
@@ -22,8 +23,7 @@ use super::key::StreamKey;
 use super::message::{Epoch, LoopId, Post, SubscriptionId};
 use super::publisher::{ConnectionId, Publisher, PublisherSetup};
 use super::stream::{LocalStream, Role};
-use crate::budget::Budget;
-use crate::limits::MEMORY_SHRINK_PERCENT;
+use crate::budget::{Budget, Charge};
 use crate::media::cursor::Cursor;
 use crate::media::log::{LogLimits, StreamLog};
 use crate::rtmp::Msid;
@@ -103,6 +103,8 @@ pub struct Player {
     pub is_ending: bool,
     /// Wire bytes of media sent.
     pub bytes: u64,
+    /// Its place in the lists of the loop.
+    pub charge: Charge,
 }
 
 /// A publish on this loop whose predecessor has not handed over yet.
@@ -131,7 +133,6 @@ pub struct Live {
     due: Vec<usize>,
     holding: Vec<usize>,
     awaited: Vec<Awaited>,
-    last_shrink: Millis,
     /// For other loops (and for this one), in order.
     pub posts: Vec<Post>,
     /// For this loop's connections, in order.
@@ -155,7 +156,6 @@ impl Live {
             due: Vec::new(),
             holding: Vec::new(),
             awaited: Vec::new(),
-            last_shrink: Millis(0),
             posts: Vec::new(),
             actions: Vec::new(),
             copied: 0,
@@ -250,18 +250,6 @@ impl Live {
         }
     }
 
-    /// Above 80 % of the budget: halves the largest log of this loop, at most ten times a second.
-    pub fn relieve(&mut self, now: Millis) {
-        if self.budget().percent() < MEMORY_SHRINK_PERCENT || now.since(self.last_shrink) < 100 {
-            return;
-        }
-        self.last_shrink = now;
-        let largest = self.streams.iter_mut().max_by_key(|(_, stream)| stream.log.bytes());
-        if let Some((_, stream)) = largest {
-            stream.log.shrink();
-        }
-    }
-
     /// The local stream of `key`, made if there is none.
     fn stream_slot(&mut self, key: &StreamKey) -> usize {
         if let Some(&slot) = self.by_key.get(key) {
@@ -271,7 +259,10 @@ impl Live {
         let slot = vacant.key();
         let id = SubscriptionId { slot, generation: self.next_generation };
         self.next_generation += 1;
-        vacant.insert(LocalStream::new(key.clone(), id, self.config.log));
+        let mut stream = LocalStream::new(key.clone(), id, self.config.log);
+        stream.charge = Some(Charge::empty(&self.config.setup.budget));
+        stream.settle();
+        vacant.insert(stream);
         self.by_key.insert(key.clone(), slot);
         slot
     }
@@ -293,6 +284,7 @@ impl Live {
     /// the next video or after `flush_ms`; with `merge_ms` everything waits that long.
     fn schedule(&mut self, slot: usize, kind: MediaKind, now: Millis) {
         let Some(stream) = self.streams.get_mut(slot) else { return };
+        stream.settle();
         if stream.players.is_empty() {
             return;
         }

@@ -1,6 +1,7 @@
 //! Players of this loop: join, wait, leave.
 
 use super::{Live, PlayAnswer, Player};
+use crate::budget::Charge;
 use crate::limits::MEMORY_REFUSE_PERCENT;
 use crate::media::cursor::Cursor;
 use crate::rtmp::Msid;
@@ -12,6 +13,9 @@ use crate::service::publisher::ConnectionId;
 use crate::service::stream::Role;
 use crate::time::Millis;
 
+/// Bytes of a player: itself and its list of frames that come before the log.
+const PLAYER_BYTES: usize = size_of::<Player>() + 256;
+
 impl Live {
     /// A connection wants to play.
     pub fn play(
@@ -22,7 +26,7 @@ impl Live {
         duration_ms: Option<u32>,
         now: Millis,
     ) -> PlayAnswer {
-        if self.budget().percent() >= MEMORY_REFUSE_PERCENT {
+        if self.budget().is_at(MEMORY_REFUSE_PERCENT) {
             return PlayAnswer::Refused(Status::PlayFailed, "Server memory is full.");
         }
         let slot = self.stream_slot(key);
@@ -30,6 +34,11 @@ impl Live {
             self.remove_if_unused(slot);
             return PlayAnswer::Refused(Status::PlayFailed, "Too many streams.");
         };
+        let mut charge = Charge::empty(self.budget());
+        if charge.resize(PLAYER_BYTES).is_err() {
+            self.leave(directory, slot);
+            return PlayAnswer::Refused(Status::PlayFailed, "Server memory is full.");
+        }
         let waits = self.config.wait_for_publisher;
         let wait_ms = self.config.wait_ms;
         let Some(stream) = self.streams.get_mut(slot) else {
@@ -47,9 +56,11 @@ impl Live {
             waits_until: (!is_fed).then_some(now.plus(wait_ms)),
             is_ending: false,
             bytes: 0,
+            charge,
         };
         let player = self.players.insert(player);
         stream.players.push(player);
+        stream.settle();
         PlayAnswer::Accepted(player)
     }
 

@@ -26,7 +26,7 @@ impl Live {
         claim: Claim,
         now: Millis,
     ) -> PublishAnswer {
-        if self.budget().percent() >= MEMORY_REFUSE_PERCENT {
+        if self.budget().is_at(MEMORY_REFUSE_PERCENT) {
             return PublishAnswer::Refused(Status::PublishRejected, "Server memory is full.");
         }
         match directory.publish(key, claim, now) {
