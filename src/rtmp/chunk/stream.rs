@@ -9,6 +9,12 @@ const SMALL_FIRST_TIMESTAMP: u32 = 1_000;
 const SUSPICIOUS_JUMP_MS: u32 = 3_600_000;
 /// It is one if it lies this close to the current timestamp, ms.
 const ABSOLUTE_WINDOW_MS: u32 = 10_000;
+/// Whether an extended delta behind `timestamp` is read as an absolute timestamp. Our writer never
+/// sends such a delta.
+pub(super) fn is_taken_for_absolute(delta: u32, timestamp: u32) -> bool {
+    delta > SUSPICIOUS_JUMP_MS && delta.abs_diff(timestamp) <= ABSOLUTE_WINDOW_MS
+}
+
 /// What is remembered of one chunk stream.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ChunkStream {
@@ -58,15 +64,11 @@ impl ChunkStream {
     /// Type 1 or 2: a delta, extended or not.
     pub(super) fn advance(&mut self, field: u32, extended: Option<u32>) {
         let delta = match extended {
-            Some(raw) => {
-                let is_jump = raw > SUSPICIOUS_JUMP_MS;
-                // QUIRK: old SRS writes the absolute time into the extended field of types 1, 2.
-                if is_jump && raw.abs_diff(self.timestamp) <= ABSOLUTE_WINDOW_MS {
-                    raw.wrapping_sub(self.timestamp)
-                } else {
-                    raw
-                }
+            // QUIRK: old SRS writes the absolute time into the extended field of types 1, 2.
+            Some(raw) if is_taken_for_absolute(raw, self.timestamp) => {
+                raw.wrapping_sub(self.timestamp)
             }
+            Some(raw) => raw,
             None => field,
         };
         self.delta = delta;

@@ -5,8 +5,9 @@
 
 use super::MessageHeader;
 use super::header::{EXTENDED, HeaderBytes, continuation_header, type_0_header};
+use super::stream::is_taken_for_absolute;
 use crate::limits::{CHUNK_SIZE_INITIAL, CHUNK_SIZE_MAX, CHUNK_STREAMS_MAX};
-use crate::rtmp::{Csid, Msid};
+use crate::rtmp::Csid;
 
 /// Longest body in bytes: its length has 24 bits.
 const BODY_BYTES_MAX: usize = 0x00FF_FFFF;
@@ -99,8 +100,8 @@ impl ChunkWriter {
 }
 
 fn is_delta_possible(last: &MessageHeader, next: &MessageHeader) -> bool {
-    let Msid(last_msid) = last.msid;
-    last_msid == next.msid.0 && next.timestamp.wrapping_sub(last.timestamp) < 1 << 31
+    let delta = next.timestamp.wrapping_sub(last.timestamp);
+    last.msid == next.msid && delta < 1 << 31 && !is_taken_for_absolute(delta, last.timestamp)
 }
 
 fn emit_delta_header(last: &Last, next: &MessageHeader, delta: u32, out: &mut Vec<u8>) {
