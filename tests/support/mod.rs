@@ -6,6 +6,7 @@ pub mod client;
 pub mod clips;
 pub mod flv;
 pub mod programs;
+pub mod naive_reader;
 pub mod server;
 pub mod session;
 pub mod wire;
