@@ -5,34 +5,47 @@
 /// Outgoing chunk size in bytes (`--chunk-size`). Large chunks let one write carry a frame.
 pub const CHUNK_SIZE_DEFAULT: u32 = 60_000;
 /// Largest chunk size in force in either direction: a message is never longer (24-bit length).
+/// Test: tests/chunk_vectors.rs::a_chunk_size_above_0xffffff_acts_as_that
 pub const CHUNK_SIZE_MAX: u32 = 0x00FF_FFFF;
 /// Chunk size of both directions before any Set Chunk Size (RTMP 1.0, 5.4.1).
 pub const CHUNK_SIZE_INITIAL: u32 = 128;
 /// LIMIT: chunk streams per connection; per-csid state is memory a peer controls.
+/// Test: tests/protocol_errors.rs::the_sixty_fifth_chunk_stream_is_refused
 pub const CHUNK_STREAMS_MAX: usize = 64;
 /// LIMIT: message streams per connection (createStream).
+/// Test: tests/session_commands.rs::the_seventeenth_message_stream_is_refused_and_the_session_goes_on
 pub const MESSAGE_STREAMS_MAX: usize = 16;
 /// LIMIT: longest audio, video or aggregate message in bytes (`--max-message`).
+/// Test: tests/protocol_errors.rs::a_message_is_refused_by_the_length_it_announces
 pub const MESSAGE_BYTES_MAX: u32 = 8 * 1024 * 1024;
 /// LIMIT: longest command message (types 17, 20) in bytes.
+/// Test: tests/protocol_errors.rs::a_message_is_refused_by_the_length_it_announces
 pub const COMMAND_BYTES_MAX: u32 = 64 * 1024;
 /// LIMIT: longest data message (types 15, 18) in bytes.
+/// Test: tests/protocol_errors.rs::a_message_is_refused_by_the_length_it_announces
 pub const DATA_BYTES_MAX: u32 = 1024 * 1024;
 /// LIMIT: longest control message (types 1-6) in bytes; every defined one has at most 46.
+/// Test: tests/protocol_errors.rs::a_message_is_refused_by_the_length_it_announces
 pub const CONTROL_BYTES_MAX: u32 = 256;
 /// Window Acknowledgement Size and Set Peer Bandwidth that we announce (0x2625A0).
 pub const ACK_WINDOW: u32 = 2_500_000;
 /// LIMIT: AMF0 nesting; deeper values are refused, so the parser's stack is bounded.
+/// Test: tests/protocol_errors.rs::amf_values_nest_32_deep_and_no_deeper
 pub const AMF_DEPTH_MAX: usize = 32;
 /// LIMIT: AMF0 values per message.
+/// Test: tests/protocol_errors.rs::a_message_has_4096_amf_values_and_no_more
 pub const AMF_ELEMENTS_MAX: usize = 4096;
 /// LIMIT: length of an AMF0 property name in bytes.
+/// Test: tests/protocol_errors.rs::an_amf_property_name_has_1024_bytes_and_no_more
 pub const AMF_KEY_BYTES_MAX: usize = 1024;
 /// LIMIT: `app` of connect in bytes.
+/// Test: tests/protocol_errors.rs::names_have_their_length_and_no_control_characters
 pub const APP_BYTES_MAX: usize = 256;
 /// LIMIT: `tcUrl` of connect in bytes.
+/// Test: tests/protocol_errors.rs::names_have_their_length_and_no_control_characters
 pub const TC_URL_BYTES_MAX: usize = 4096;
 /// LIMIT: stream name of publish and play in bytes.
+/// Test: tests/protocol_errors.rs::names_have_their_length_and_no_control_characters
 pub const STREAM_NAME_BYTES_MAX: usize = 1024;
 /// Smallest segment of a frame that is still arriving, in bytes.
 pub const FRAME_SEGMENT_BYTES_MIN: usize = 4 * 1024;
@@ -114,8 +127,10 @@ pub const LISTENERS_MAX: usize = 256;
 pub const EXIT_FATAL: i32 = 70;
 /// LIMIT: smallest acknowledgement window taken from a peer; a window of 1 would cost us a message
 /// per byte.
+/// Test: tests/session_flow.rs::without_a_window_2_500_000_bytes_are_assumed_and_a_tiny_one_is_not_believed
 pub const ACK_WINDOW_MIN: u32 = 4096;
 /// LIMIT: bytes of unfinished messages that a client session holds.
+/// Test: tests/session_flow.rs::a_client_holds_4_mib_of_unfinished_messages_and_no_more
 pub const CLIENT_PARTIAL_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Connections below which `--check` finds the limit of open files too low, where
 /// `--max-connections` does not say what is wanted.

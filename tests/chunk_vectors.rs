@@ -234,3 +234,22 @@ fn the_writer_uses_all_four_header_types_and_goes_back_with_type_0() {
     };
     assert_eq!(first_bytes, [0, 2, 3, 3, 0, 2, 2]);
 }
+
+#[test]
+fn a_chunk_size_above_0xffffff_acts_as_that() {
+    const LENGTH: usize = 0xFF_FFFF;
+    let limits = MessageLimits { media: 0xFF_FFFF, command: 0, data: 0, control: 256 };
+    let mut reader = ChunkReader::new(limits);
+    reader.set_chunk_size(0x7FFF_FFFF).unwrap();
+    let mut writer = ChunkWriter::new();
+    writer.set_chunk_size(u32::MAX);
+    let header =
+        MessageHeader { csid: Csid(6), timestamp: 0, length: 0, message_type: 9, msid: Msid(1) };
+    let mut wire = Vec::new();
+    // What a 24-bit length cannot say is cut off.
+    writer.emit(&header, &vec![7; LENGTH + 1], &mut wire);
+    assert_eq!(wire.len(), 12 + LENGTH, "one chunk");
+    let mut input = &wire[..];
+    let piece = reader.read(&mut input).unwrap().unwrap();
+    assert_eq!((piece.bytes.len(), piece.is_last(), input.len()), (LENGTH, true, 0));
+}

@@ -456,3 +456,23 @@ fn the_client_understands_what_other_servers_send() {
     let told = ["Video 1 128", "Video 0 2", "data", "NetStream.Play.Stop", "eof"];
     assert_eq!(pair.told, told);
 }
+
+#[test]
+fn a_client_holds_4_mib_of_unfinished_messages_and_no_more() {
+    let mut pair = Pair::new(player(), false);
+    pair.run(usize::MAX);
+    // Five data messages of a MiB that lack their last byte.
+    let mut bytes = raw(2, 0, 1, &[0, 0x0F, 0xFF, 0xFF]);
+    for csid in 20..25 {
+        bytes.extend([csid, 0, 0, 0, 0x10, 0, 0, 18, 1, 0, 0, 0]);
+        bytes.extend(vec![0; (1 << 20) - 1]);
+    }
+    let mut input = &bytes[..];
+    let mut verdict = Ok(());
+    while !input.is_empty() && verdict.is_ok() {
+        let (mut part, rest) = input.split_at(input.len().min(1 << 16));
+        verdict = pair.client.handle_input(&mut part, &mut Vec::new()).map(drop);
+        input = rest;
+    }
+    assert_eq!(verdict, Err(ProtocolError::OverBudget));
+}
