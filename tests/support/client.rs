@@ -132,6 +132,13 @@ impl Client {
         out
     }
 
+    /// The bytes of [`Client::end`], for tests that send them together with others.
+    pub fn encode_end(&mut self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.session.send_end(&mut out);
+        out
+    }
+
     /// FCUnpublish and deleteStream (publisher) or deleteStream (player).
     pub fn end(&mut self) {
         self.session.send_end(&mut self.out);

@@ -21,7 +21,9 @@ impl Live {
             }
             LiveMessage::Snapshot { id, snapshot } => self.handle_snapshot(id, snapshot, now),
             LiveMessage::Frame { id, arrived } => self.handle_frame(id, arrived, now),
-            LiveMessage::Ended { id, epoch, ending } => self.handle_ended(id, epoch, ending),
+            LiveMessage::Ended { id, epoch, ending } => {
+                self.handle_ended(id, epoch, ending, now);
+            }
             LiveMessage::Evict { key, epoch, successor, successor_epoch } => {
                 self.handle_evict(&key, epoch, (successor, successor_epoch));
             }
@@ -73,11 +75,12 @@ impl Live {
         }
     }
 
-    fn handle_ended(&mut self, id: SubscriptionId, epoch: Epoch, ending: Ending) {
-        let Some(stream) = self.stream_by_id(id) else { return };
-        if epoch < stream.epoch {
+    fn handle_ended(&mut self, id: SubscriptionId, epoch: Epoch, ending: Ending, now: Millis) {
+        if self.stream_by_id(id).is_none_or(|stream| epoch < stream.epoch) {
             return;
         }
+        self.start_players(id.slot, now);
+        let Some(stream) = self.stream_by_id(id) else { return };
         stream.epoch = epoch;
         if matches!(stream.role, Role::Follower { .. }) {
             stream.role = Role::Vacant;
@@ -96,6 +99,16 @@ impl Live {
                     self.actions.push(Action::Flush(player.connection));
                 }
             }
+        }
+    }
+
+    /// Players that joined in this very turn start before the keyframes are forgotten.
+    fn start_players(&mut self, slot: usize, now: Millis) {
+        let Self { streams, players, config, .. } = self;
+        let Some(stream) = streams.get_mut(slot) else { return };
+        for &player in &stream.players {
+            let Some(player) = players.get_mut(player) else { continue };
+            player.cursor.prepare(&mut stream.log, config.lag_ms, &config.setup.budget, now);
         }
     }
 }
