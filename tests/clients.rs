@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use support::clips::{self, Clip};
 use support::flv::{Recording, compare};
-use support::programs::{Player, Publisher, Scratch};
+use support::programs::{Player, Publisher, Scratch, until_frames, until_players};
 use support::{Server, programs};
 
 /// Players join here: in the second GOP.
@@ -33,20 +33,13 @@ fn row_with(loops: &str, name: &str, publisher: Publisher, clip: Clip, players: 
     let server = Server::start(&["--loops", loops, "--hold", "500ms"]);
     let url = server.url(&format!("live/{name}"));
     let (mut publishing, sent) = publisher.publish(&url, &clip, &dir);
-    let frames = source.frames_before(JOIN_MS) as u64;
-    server.stats_when("the stream", |stats| {
-        let streams = stats["loops"].as_array().unwrap().iter();
-        let mut streams = streams.flat_map(|report| report["streams"].as_array().unwrap());
-        streams.any(|stream| stream["frames_in"].as_u64() >= Some(frames))
-    });
+    until_frames(&server, source.frames_before(JOIN_MS));
     publishing.pause();
     let playing: Vec<_> = players
         .iter()
         .map(|player| (*player, player.play(&url, &format!("{player:?}"), &dir)))
         .collect();
-    server.stats_when("all players", |stats| {
-        stats["total"]["players"].as_u64() == Some(players.len() as u64)
-    });
+    until_players(&server, players.len());
     publishing.resume();
     publishing.succeeds();
     let sent = Recording::read(&sent);
@@ -72,7 +65,7 @@ fn row_with(loops: &str, name: &str, publisher: Publisher, clip: Clip, players: 
 
 #[test]
 fn the_clients_of_the_tests_are_installed() {
-    for name in ["ffmpeg", "rtmpdump", "gst-launch-1.0"] {
+    for name in ["ffmpeg", "rtmpdump", "gst-launch-1.0", "mpv"] {
         programs::program(name);
     }
     programs::new_ffmpeg();

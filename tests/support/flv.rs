@@ -156,6 +156,45 @@ pub fn compare(sent: &Recording, received: &Recording, lost: usize) -> Result<Co
     }
 }
 
+/// Whether `received` is the beginning of `sent`, then all of `sent` with later timestamps: a
+/// publisher that was lost, and its successor with the same clip. `lost` as for [`compare`].
+/// Returns the frames of the first publisher.
+pub fn compare_succession(
+    sent: &Recording,
+    received: &Recording,
+    lost: usize,
+) -> Result<usize, String> {
+    let (mut before, mut left) = (0, lost);
+    let mut offsets = HashSet::new();
+    for track in sent.tracks() {
+        let (wanted, got) = (sent.of_track(track), received.of_track(track));
+        let found = (0..=left).find_map(|missing| {
+            let whole = wanted.len().checked_sub(missing)?;
+            let (first, second) = got.split_at(got.len().checked_sub(whole)?);
+            let same = |a: &[Packet], b: &[Packet]| a.iter().zip(b).all(|(a, b)| a.hash == b.hash);
+            let all = first.len() <= wanted.len() && same(&wanted, first) && same(&wanted, second);
+            all.then_some((first, second, missing))
+        });
+        let Some((first, second, missing)) = found else {
+            return Err(format!("track {track:?}: {}", first_difference(&wanted, &got)));
+        };
+        left -= missing;
+        before += first.len();
+        let moved = first.iter().zip(&wanted).find(|(a, b)| a.timestamp != b.timestamp);
+        if let Some((got, sent)) = moved {
+            return Err(format!("timestamps of the first publisher: {got:?}, sent {sent:?}"));
+        }
+        if !got.is_sorted_by_key(|frame| frame.timestamp) {
+            return Err(format!("track {track:?}: timestamps fall"));
+        }
+        offsets.extend(second.iter().zip(&wanted).map(|(a, b)| a.timestamp - b.timestamp));
+    }
+    match offsets.len() {
+        1 => Ok(before),
+        _ => Err(format!("timestamps of the second publisher move by {offsets:?}")),
+    }
+}
+
 /// Where in `wanted` the frames `got` begin, and how many are missing at the end.
 fn tail(wanted: &[Packet], got: &[Packet], lost: usize) -> Option<(usize, usize)> {
     let found = (0..=lost).find_map(|missing| {

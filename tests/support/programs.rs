@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{PATIENCE, clips};
+use super::{PATIENCE, Server, clips};
 
 /// Who publishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub enum Player {
     Rtmpdump,
     /// GStreamer's rtmp2src.
     Gstreamer,
+    /// mpv, which is libavformat.
+    Mpv,
 }
 
 impl Publisher {
@@ -104,9 +106,35 @@ impl Player {
                 command.args(["-q", "rtmp2src", &from, "!", "filesink", &to]);
                 command
             }
+            Self::Mpv => {
+                let mut command = program("mpv");
+                command.args([
+                    "--no-config",
+                    "--really-quiet",
+                    &format!("--stream-dump={out}"),
+                    url,
+                ]);
+                command
+            }
         };
         (Program::start(command, name, dir), file)
     }
+}
+
+/// Waits until so many frames of one stream have come in.
+pub fn until_frames(server: &Server, frames: usize) {
+    server.stats_when("the frames of the publisher", |stats| {
+        let streams = stats["loops"].as_array().unwrap().iter();
+        let mut streams = streams.flat_map(|report| report["streams"].as_array().unwrap());
+        streams.any(|stream| stream["frames_in"].as_u64() >= Some(frames as u64))
+    });
+}
+
+/// Waits until there are so many players.
+pub fn until_players(server: &Server, players: usize) {
+    server.stats_when("all players", |stats| {
+        stats["total"]["players"].as_u64() == Some(players as u64)
+    });
 }
 
 /// A directory for the files of one test, removed when the test has passed.
