@@ -266,7 +266,7 @@ fn notices_come_in_the_order_players_need() {
         feed(&mut session, &[connect("live"), call("8/1 play 0 null s")].concat(), &mut out)
             .unwrap();
         out.clear();
-        session.notify(millrace::rtmp::Msid(1), notice, &mut out);
+        session.notify(millrace::rtmp::Msid(1), notice, &mut out, Millis(1));
         (replies(&out), session.is_active())
     };
     let say = |code: &str, text: &str| status(1, "status", code, text);

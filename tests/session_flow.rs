@@ -5,11 +5,12 @@ mod support;
 use std::sync::Arc;
 
 use millrace::budget::Budget;
-use millrace::rtmp::ProtocolError;
 use millrace::rtmp::message::control;
 use millrace::rtmp::session::{
-    ClientConfig, ClientEvent, ClientRole, ClientSession, Event, MediaKind, ServerSession, Timeout,
+    ClientConfig, ClientEvent, ClientRole, ClientSession, Event, MediaKind, ServerSession, Status,
+    Timeout,
 };
+use millrace::rtmp::{Msid, ProtocolError};
 use millrace::time::Millis;
 use support::session::{call, config, connect, connected_peer, cuts, feed, raw, replies};
 use support::{hex, vectors};
@@ -74,7 +75,7 @@ fn every_control_message_is_emitted_byte_for_byte() {
                 &mut out,
             ),
             (4, _, [_, _, _, msid, a, b, c, d]) => control::emit_buffer_length(
-                millrace::rtmp::Msid(u32::from(*msid)),
+                Msid(u32::from(*msid)),
                 u32::from_be_bytes([*a, *b, *c, *d]),
                 &mut out,
             ),
@@ -412,6 +413,16 @@ fn joined_sessions_ping_each_other_for_an_hour_of_simulated_time() {
     let left = pair.now;
     assert_eq!(pair.wait(left.plus(179_000)), Ok(()), "no ping for the idle");
     assert_eq!(pair.wait(left.plus(181_000)), Err(Timeout::Idle));
+}
+
+#[test]
+fn a_player_whose_hour_long_stream_is_over_has_the_whole_idle_time_left() {
+    let mut pair = Pair::new(player(), true);
+    pair.run(1000);
+    assert_eq!(pair.wait(Millis(3_600_000)), Ok(()));
+    pair.server.notify(Msid(1), Status::PlayStop, &mut pair.to_client, pair.now);
+    assert_eq!(pair.server.poll_timeout(), Some(Millis(3_780_000)));
+    assert_eq!(pair.server.handle_timeout(Millis(3_700_000), &mut Vec::new()), Ok(()));
 }
 
 #[test]

@@ -124,7 +124,12 @@ impl EventLoop {
     pub(super) fn publisher_evicted(&mut self, id: ConnectionId, msid: Msid) {
         let Some(connection) = find(&mut self.connections, id) else { return };
         connection.publishers.retain(|&(at, _)| at != msid);
-        connection.session.notify(msid, Status::UnpublishSuccess, connection.out.buffer());
+        connection.session.notify(
+            msid,
+            Status::UnpublishSuccess,
+            connection.out.buffer(),
+            self.now,
+        );
         self.close_after_flush(id, CloseReason::TakenOver, self.now);
     }
 
@@ -135,7 +140,12 @@ impl EventLoop {
             return;
         }
         for &(msid, _) in &connection.publishers {
-            connection.session.notify(msid, Status::UnpublishSuccess, connection.out.buffer());
+            connection.session.notify(
+                msid,
+                Status::UnpublishSuccess,
+                connection.out.buffer(),
+                self.now,
+            );
         }
         let players = std::mem::take(&mut connection.players);
         let mut mid_frame = false;

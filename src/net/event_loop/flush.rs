@@ -116,7 +116,7 @@ impl EventLoop {
             }
             let status =
                 if player.is_ending { Status::PlayUnpublishNotify } else { Status::PlayStop };
-            connection.session.notify(player.msid, status, connection.out.buffer());
+            connection.session.notify(player.msid, status, connection.out.buffer(), self.now);
             ended |= player.is_ending;
             stopped = Some(slot);
         }

@@ -315,7 +315,7 @@ impl EventLoop {
             Action::PublisherEvicted(id, msid) => self.publisher_evicted(id, msid),
             Action::Notify(id, msid, status) => {
                 let Some(connection) = find(&mut self.connections, id) else { return };
-                connection.session.notify(msid, status, connection.out.buffer());
+                connection.session.notify(msid, status, connection.out.buffer(), self.now);
                 self.settle_out(id);
             }
             Action::Flush(id) => {

@@ -91,6 +91,7 @@ pub struct ServerSession {
     ack_window: u32,
     announced_window: u32,
     last_received: Millis,
+    /// When the last command came or a stream was told that its use has ended.
     pub(super) last_command: Millis,
     is_pinged: bool,
 }
@@ -333,7 +334,7 @@ impl ServerSession {
             }
             Phase::Connected if self.is_active() => {
                 let intervals = if self.is_pinged { 2 } else { 1 };
-                let at = self.last_received.plus(config.ping_interval_ms * intervals);
+                let at = self.last_received.plus(config.ping_interval_ms.saturating_mul(intervals));
                 (config.ping_interval_ms > 0).then_some((at, Timeout::Ping))
             }
             Phase::Connected => {

@@ -9,6 +9,7 @@ use crate::rtmp::message::command::{Route, emit};
 use crate::rtmp::message::control::{self, event};
 use crate::rtmp::message::status::{Status, emit_status};
 use crate::rtmp::message::type_id;
+use crate::time::Millis;
 
 /// What connect's `_result` calls the server; some clients read features from this pattern.
 const FMS_VERSION: &[u8] = b"FMS/3,5,7,7009";
@@ -108,8 +109,8 @@ impl ServerSession {
     }
 
     /// Sends `status` on `msid`; UnpublishSuccess, PlayUnpublishNotify and PlayStop also make the
-    /// stream idle.
-    pub fn notify(&mut self, msid: Msid, status: Status, out: &mut Vec<u8>) {
+    /// stream idle: from `now` on the connection has the idle time to do something else.
+    pub fn notify(&mut self, msid: Msid, status: Status, out: &mut Vec<u8>, now: Millis) {
         let chunk_size = self.chunk_size;
         match status {
             Status::PlayPublishNotify => control::emit_event(event::STREAM_BEGIN, msid.0, out),
@@ -126,6 +127,7 @@ impl ServerSession {
         self.emit_notice(msid, status, out);
         if status != Status::PlayPublishNotify {
             self.streams.set_use(msid, Use::Idle);
+            self.last_command = now;
         }
     }
 
