@@ -3,6 +3,10 @@
 //! a fuzzer. Where the parser resumes, the first byte cuts the input and the outcome must not
 //! depend on it.
 
+#[allow(unreachable_pub, reason = "the module is shared with other tests")]
+#[path = "../../support/naive_reader.rs"]
+mod naive_reader;
+
 use std::sync::Arc;
 
 use millrace::budget::Budget;
@@ -20,6 +24,7 @@ use millrace::rtmp::session::{
 use millrace::rtmp::{Csid, Msid};
 use millrace::service::key::{StreamKey, normal_app};
 use millrace::time::Millis;
+use naive_reader::NaiveReader;
 
 /// What a target says of its input.
 pub(crate) type Verdict = Result<(), ProtocolError>;
@@ -117,12 +122,31 @@ fn read_messages(bytes: &[u8], cut: u8) -> Result<Messages, ProtocolError> {
     Ok(messages)
 }
 
-/// Chunks behind a handshake.
+/// Chunks behind a handshake; a reader without cuts and cleverness reads the same.
 fn chunk_reader(data: &[u8]) -> Verdict {
     let [cut, bytes @ ..] = data else { return Ok(()) };
-    let whole = read_messages(bytes, 0);
-    assert_eq!(whole, read_messages(bytes, *cut));
-    whole.map(drop)
+    let read = read_messages(bytes, *cut);
+    let mut naive = NaiveReader::new(bytes, limit);
+    let verdict = naive.read();
+    let Ok(messages) = &read else {
+        assert_eq!(read.map(drop), verdict);
+        return verdict;
+    };
+    assert_eq!(verdict, Ok(()));
+    let plain = messages.iter().map(|(header, body)| {
+        (header.csid.0, header.timestamp, header.message_type, header.msid.0, body)
+    });
+    assert!(plain.eq(naive.messages.iter().map(|(a, b, c, d, body)| (*a, *b, *c, *d, body))));
+    verdict
+}
+
+fn limit(message_type: u8) -> u32 {
+    match message_type {
+        1..=6 => LIMITS.control,
+        15 | 18 => LIMITS.data,
+        16 | 17 | 19 | 20 => LIMITS.command,
+        _ => LIMITS.media,
+    }
 }
 
 /// The values of a message.
