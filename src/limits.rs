@@ -9,19 +9,23 @@ pub const CHUNK_SIZE_DEFAULT: u32 = 60_000;
 pub const CHUNK_SIZE_MAX: u32 = 0x00FF_FFFF;
 /// Chunk size of both directions before any Set Chunk Size (RTMP 1.0, 5.4.1).
 pub const CHUNK_SIZE_INITIAL: u32 = 128;
-/// LIMIT: chunk streams per connection; per-csid state is memory a peer controls.
+/// LIMIT: chunk streams per connection; per-csid state is memory a peer controls: 44 bytes each,
+/// 2.8 KB per connection, charged.
 /// Test: tests/protocol_errors.rs::the_sixty_fifth_chunk_stream_is_refused
 pub const CHUNK_STREAMS_MAX: usize = 64;
-/// LIMIT: message streams per connection (createStream).
+/// LIMIT: message streams per connection (createStream): 16 bytes each, charged; as many streams,
+/// publishers or players may hang on one connection.
 /// Test: tests/session_commands.rs::the_seventeenth_message_stream_is_refused_and_the_session_goes_on
 pub const MESSAGE_STREAMS_MAX: usize = 16;
-/// LIMIT: longest audio, video or aggregate message in bytes (`--max-message`).
+/// LIMIT: longest audio, video or aggregate message in bytes (`--max-message`). Unfinished ones
+/// cost what has arrived, at most twice that or 4 KiB; one per chunk stream.
 /// Test: tests/protocol_errors.rs::a_message_is_refused_by_the_length_it_announces
 pub const MESSAGE_BYTES_MAX: u32 = 8 * 1024 * 1024;
-/// LIMIT: longest command message (types 17, 20) in bytes.
+/// LIMIT: longest command message (types 17, 20) in bytes. Unfinished ones cost what has arrived, at
+/// most twice that.
 /// Test: tests/protocol_errors.rs::a_message_is_refused_by_the_length_it_announces
 pub const COMMAND_BYTES_MAX: u32 = 64 * 1024;
-/// LIMIT: longest data message (types 15, 18) in bytes.
+/// LIMIT: longest data message (types 15, 18) in bytes. Costs as a command does.
 /// Test: tests/protocol_errors.rs::a_message_is_refused_by_the_length_it_announces
 pub const DATA_BYTES_MAX: u32 = 1024 * 1024;
 /// LIMIT: longest control message (types 1-6) in bytes; every defined one has at most 46.
@@ -49,13 +53,21 @@ pub const TC_URL_BYTES_MAX: usize = 4096;
 pub const STREAM_NAME_BYTES_MAX: usize = 1024;
 /// Smallest segment of a frame that is still arriving, in bytes.
 pub const FRAME_SEGMENT_BYTES_MIN: usize = 4 * 1024;
-/// LIMIT: largest segment of a frame in bytes; growth never moves bytes.
+/// LIMIT: largest segment of a frame in bytes; growth never moves bytes. So much more than has
+/// arrived an unfinished message may hold.
+/// Test: tests/limits.rs::a_frame_reserves_nothing_on_a_peers_word
 pub const FRAME_SEGMENT_BYTES_MAX: usize = 64 * 1024;
-/// LIMIT: frames kept for joiners before the keyframe (sequence headers, data frames) per stream.
+/// LIMIT: frames kept for joiners before the keyframe (sequence headers, data frames) per stream:
+/// 512 bytes of list, and twice the frames (as they came, and re-stamped) on each loop.
+/// Test: tests/limits.rs::what_is_kept_for_joiners_is_bounded_in_number_and_bytes
 pub const INIT_FRAMES_MAX: usize = 64;
-/// LIMIT: bytes of frames kept for joiners before the keyframe, per stream.
+/// LIMIT: bytes of frames kept for joiners before the keyframe, per stream. No cut of logs takes
+/// them away, only the end of their publisher.
+/// Test: tests/limits.rs::what_is_kept_for_joiners_is_bounded_in_number_and_bytes
 pub const INIT_BYTES_MAX: usize = 1024 * 1024;
-/// LIMIT: frames in one stream log.
+/// LIMIT: frames in one stream log: 24 bytes of list and some 300 bytes beside the payload each, so
+/// a flood of empty frames costs 11 MB per stream and loop, charged.
+/// Test: tests/limits.rs::a_log_keeps_so_many_frames_and_no_more
 pub const LOG_FRAMES_MAX: usize = 32 * 1024;
 /// A publisher that sent nothing for this long may be replaced from another address, ms.
 pub const TAKEOVER_SILENCE_MS: u64 = 2_000;
@@ -64,15 +76,19 @@ pub const TAKEOVER_WAIT_MS: u64 = 2_500;
 /// A publisher that took over itself and is sending is safe from its own address for this long, ms.
 pub const TAKEOVER_PING_PONG_MS: u64 = 10_000;
 /// From this share of the memory budget on, the largest logs shrink.
+/// Test: tests/memory.rs::at_80_percent_the_largest_logs_are_cut_and_small_ones_are_not
 pub const MEMORY_SHRINK_PERCENT: usize = 80;
 /// From this share of the memory budget on, publishers and players are refused.
+/// Test: tests/memory.rs::at_95_percent_newcomers_are_refused_with_a_status
 pub const MEMORY_REFUSE_PERCENT: usize = 95;
 /// From this share of the memory budget on, the connection that holds most is closed, of whatever
 /// loop. Not at 100 %: that would hit whoever asks next.
+/// Test: tests/memory.rs::at_98_percent_the_largest_holder_of_all_loops_goes
 pub const MEMORY_EVICT_PERCENT: usize = 98;
 const _: () = assert!(MEMORY_SHRINK_PERCENT < MEMORY_REFUSE_PERCENT);
 const _: () = assert!(MEMORY_REFUSE_PERCENT < MEMORY_EVICT_PERCENT && MEMORY_EVICT_PERCENT < 100);
 /// Of a full budget, logs may keep this share; each log is sure of its fair part of it.
+/// Test: tests/memory.rs::at_80_percent_the_largest_logs_are_cut_and_small_ones_are_not
 pub const MEMORY_LOGS_PERCENT: usize = 50;
 /// While memory is short, logs are cut and holders looked for at most this often per loop, ms: a
 /// full budget must not become a full CPU.
@@ -81,6 +97,7 @@ pub const MEMORY_RELIEF_MS: u64 = 20;
 pub const MEMORY_HOLDERS: usize = 64;
 /// LIMIT: how long a loop reads less because another loop's mailbox is more than half full, ms. A
 /// flood of tiny frames on one loop then makes no gaps in the streams of others.
+/// Test: tests/mailbox.rs::a_crowded_mailbox_slows_its_senders_for_a_second_at_most
 pub const CROWDED_MS_MAX: u64 = 1_000;
 /// Readiness events taken from one poll.
 pub const POLL_EVENTS: usize = 1024;
@@ -89,20 +106,27 @@ pub const MAIL_PER_TURN: usize = 4096;
 /// Connections accepted in one turn.
 pub const ACCEPTS_PER_TURN: usize = 128;
 /// Pause after accept failed for want of descriptors, ms.
+/// Test: tests/descriptors.rs::a_server_out_of_descriptors_serves_on_and_accepts_later
 pub const ACCEPT_RETRY_MS: u64 = 100;
 /// Generations of slab slots wrap here, so that a token never equals a listener's.
+/// Test: tests/turns.rs::a_token_carries_slot_and_generation_and_is_never_a_listeners
 pub const GENERATION_MAX: u32 = 0x7FFF_FFFF;
 /// LIMIT: session log lines per second and loop.
 /// Test: tests/output.rs::session_lines_are_limited_and_the_rest_is_counted
 pub const LOG_LINES_PER_SECOND: u32 = 100;
-/// LIMIT: log lines waiting for stderr.
+/// LIMIT: log lines waiting for stderr; the channel takes 32 bytes for each from the start.
 /// Test: tests/output.rs::a_stderr_that_nobody_reads_stops_nothing
 pub const LOG_LINES_QUEUED: usize = 8192;
 /// LIMIT: bytes of log lines and statistics waiting for stderr.
+/// Test: tests/fatal.rs::what_waits_for_stderr_is_bounded_in_bytes
 pub const LOG_BYTES_QUEUED: usize = 4 * 1024 * 1024;
-/// LIMIT: events handled for one connection in one turn.
+/// LIMIT: events handled for one connection in one turn; a flood of empty messages costs others so
+/// many of them, not a whole ring.
+/// Test: tests/turns.rs::tiny_messages_beyond_a_turn_are_handled_in_later_turns
 pub const MESSAGES_PER_TURN: usize = 1024;
-/// LIMIT: own outgoing bytes of a connection above which its input waits.
+/// LIMIT: own outgoing bytes of a connection above which its input waits: with the replies to the
+/// last command at most twice that as capacity, charged.
+/// Test: tests/bounds.rs::replies_that_a_peer_does_not_read_stop_its_input
 pub const OUT_QUEUE_BYTES_MAX: usize = 64 * 1024;
 /// A publish that waits asks again after this long, ms.
 pub const PUBLISH_RETRY_MS: u64 = 100;
@@ -112,9 +136,11 @@ pub const CLOSE_LINGER_MS: u64 = 1_000;
 pub const STREAM_END_FIN_MS: u64 = 1_000;
 /// Connections flushed before the loop looks at its sockets again.
 pub const FLUSH_SLICE_WRITES: usize = 256;
-/// Slices in one vectored write.
+/// Slices in one vectored write: 1 KiB of stack.
+/// Test: tests/turns.rs::a_write_takes_so_many_slices_and_bytes_and_the_rest_follows
 pub const WRITE_SLICES_MAX: usize = 64;
-/// Bytes offered in one vectored write.
+/// Bytes offered in one vectored write, give or take one frame segment.
+/// Test: tests/turns.rs::a_write_takes_so_many_slices_and_bytes_and_the_rest_follows
 pub const WRITE_BYTES_MAX: usize = 256 * 1024;
 /// How long the main thread waits for a loop's report, ms.
 pub const REPORT_WAIT_MS: u64 = 1_000;
@@ -147,3 +173,19 @@ pub const GOP_MS: u64 = 20_000;
 pub const LAG_MS: u64 = 5_000;
 /// How long audio waits for video, ms (`--flush-ms`).
 pub const FLUSH_MS: u64 = 40;
+
+// What depends on each other.
+const _: () =
+    assert!(CHUNK_SIZE_INITIAL <= CHUNK_SIZE_DEFAULT && CHUNK_SIZE_DEFAULT <= CHUNK_SIZE_MAX);
+const _: () = assert!(MESSAGE_BYTES_MAX <= CHUNK_SIZE_MAX, "a length has 24 bits");
+const _: () = assert!(CONTROL_BYTES_MAX < COMMAND_BYTES_MAX && COMMAND_BYTES_MAX < DATA_BYTES_MAX);
+const _: () = assert!(DATA_BYTES_MAX <= MESSAGE_BYTES_MAX);
+const _: () = assert!(APP_BYTES_MAX + TC_URL_BYTES_MAX < COMMAND_BYTES_MAX as usize);
+const _: () = assert!(STREAM_NAME_BYTES_MAX < COMMAND_BYTES_MAX as usize);
+const _: () = assert!(FRAME_SEGMENT_BYTES_MIN <= FRAME_SEGMENT_BYTES_MAX);
+const _: () = assert!(INIT_BYTES_MAX >= DATA_BYTES_MAX as usize, "one data frame always fits");
+const _: () = assert!(CLIENT_PARTIAL_BYTES_MAX >= DATA_BYTES_MAX as usize);
+const _: () = assert!(ACK_WINDOW_MIN <= ACK_WINDOW);
+const _: () = assert!(TAKEOVER_SILENCE_MS < TAKEOVER_WAIT_MS, "silence shows while one waits");
+const _: () = assert!(PUBLISH_RETRY_MS < TAKEOVER_WAIT_MS);
+const _: () = assert!(MEMORY_LOGS_PERCENT < MEMORY_SHRINK_PERCENT, "cutting logs must help");

@@ -11,6 +11,9 @@ use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
+use crate::limits::CROWDED_MS_MAX;
+use crate::time::Millis;
+
 /// What a mailbox carries.
 pub trait Letter {
     /// Whether it may be dropped when the mailbox is full.
@@ -123,6 +126,25 @@ impl<M> Mailbox<M> {
     /// Poll has returned.
     pub fn awake(&self) {
         self.sleeping.store(false, Ordering::SeqCst);
+    }
+}
+
+/// How long a loop waits for another one that cannot keep up.
+///
+/// INVARIANT: at most `CROWDED_MS_MAX` at a stretch; after that frames are lost instead.
+#[derive(Debug, Default)]
+pub struct Crowding {
+    since: Option<Millis>,
+}
+
+impl Crowding {
+    /// Whether to wait now, `is_crowded` being what [`Outbox::is_crowded`] says.
+    pub fn waits(&mut self, is_crowded: bool, now: Millis) -> bool {
+        if !is_crowded {
+            self.since = None;
+            return false;
+        }
+        now.since(*self.since.get_or_insert(now)) < CROWDED_MS_MAX
     }
 }
 

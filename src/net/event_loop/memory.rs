@@ -20,10 +20,11 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::{EventLoop, find};
 use crate::limits::{
-    CROWDED_MS_MAX, MEMORY_EVICT_PERCENT, MEMORY_HOLDERS, MEMORY_LOGS_PERCENT, MEMORY_RELIEF_MS,
+    MEMORY_EVICT_PERCENT, MEMORY_HOLDERS, MEMORY_LOGS_PERCENT, MEMORY_RELIEF_MS,
     MEMORY_SHRINK_PERCENT,
 };
 use crate::net::connection::Connection;
+use crate::net::mailbox::Crowding;
 use crate::service::CloseReason;
 use crate::service::live::Live;
 use crate::service::publisher::ConnectionId;
@@ -44,8 +45,8 @@ pub(super) struct Shortage {
     holders: Vec<(usize, ConnectionId)>,
     /// That look has found nobody.
     is_in_vain: bool,
-    /// Since when another loop's mailbox is more than half full.
-    crowded_since: Option<Millis>,
+    /// Another loop's mailbox is more than half full.
+    crowding: Crowding,
 }
 
 impl EventLoop {
@@ -72,21 +73,10 @@ impl EventLoop {
 
     /// Whether input may be taken now.
     pub(super) fn may_read(&mut self) -> bool {
-        if self.is_crowded() {
+        if self.memory.crowding.waits(self.outbox.is_crowded(), self.now) {
             return false;
         }
         !self.shared.budget.is_at(MEMORY_EVICT_PERCENT) || self.make_room()
-    }
-
-    /// INVARIANT: a loop that cannot keep up slows others down for at most `CROWDED_MS_MAX`; after
-    /// that frames are lost instead.
-    fn is_crowded(&mut self) -> bool {
-        if !self.outbox.is_crowded() {
-            self.memory.crowded_since = None;
-            return false;
-        }
-        let since = *self.memory.crowded_since.get_or_insert(self.now);
-        self.now.since(since) < CROWDED_MS_MAX
     }
 
     fn announce(&self, largest: usize, logs: usize) {

@@ -1,0 +1,149 @@
+//! Mailboxes: what may be lost and what may not, order, and that no sleeper misses its mail.
+
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use millrace::limits::CROWDED_MS_MAX;
+use millrace::net::mailbox::{Crowding, Letter, Outbox, Wake, mailbox};
+use millrace::time::Millis;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mail {
+    Control(u32),
+    Frame(u32),
+}
+
+impl Letter for Mail {
+    fn may_be_lost(&self) -> bool {
+        matches!(self, Self::Frame(_))
+    }
+}
+
+/// As an eventfd: a wake-up that comes before the sleep ends it.
+#[derive(Debug, Default)]
+struct Bell {
+    rung: Mutex<u32>,
+    changed: Condvar,
+}
+
+impl Wake for Bell {
+    fn wake(&self) {
+        *self.rung.lock().unwrap() += 1;
+        self.changed.notify_all();
+    }
+}
+
+impl Bell {
+    /// False when nobody rang in time.
+    fn sleep(&self) -> bool {
+        let rung = self.rung.lock().unwrap();
+        let patience = Duration::from_secs(20);
+        let quiet = |rung: &mut u32| *rung == 0;
+        let (mut rung, timeout) = self.changed.wait_timeout_while(rung, patience, quiet).unwrap();
+        *rung = 0;
+        !timeout.timed_out()
+    }
+}
+
+#[test]
+fn control_is_never_lost_and_keeps_its_order_in_a_mailbox_of_one() {
+    let (address, inbox) = mailbox::<Mail, Bell>(1, Arc::new(Bell::default()));
+    let mut outbox = Outbox::new(vec![address]);
+    let mut got = Vec::new();
+    for number in 0..1_000 {
+        outbox.post(0, Mail::Control(number));
+        outbox.post(0, Mail::Frame(number));
+        if number % 7 == 0 {
+            got.extend(inbox.take());
+            outbox.flush();
+        }
+    }
+    while outbox.flush() || !inbox.is_empty() {
+        got.extend(inbox.take());
+    }
+    let number = |mail: &Mail| match *mail {
+        Mail::Control(number) | Mail::Frame(number) => number,
+    };
+    assert!(got.is_sorted_by_key(number), "mail was overtaken");
+    let control = got.iter().filter(|mail| !mail.may_be_lost());
+    assert!(control.map(number).eq(0..1_000), "control was lost");
+    let frames = got.iter().filter(|mail| mail.may_be_lost()).count() as u64;
+    assert_eq!(outbox.lost() + frames, 1_000);
+    assert!(outbox.lost() > 0);
+}
+
+#[test]
+fn nothing_overtakes_a_control_message_that_waits() {
+    let (address, inbox) = mailbox::<Mail, Bell>(1, Arc::new(Bell::default()));
+    let mut outbox = Outbox::new(vec![address]);
+    outbox.post(0, Mail::Control(1));
+    outbox.post(0, Mail::Control(2));
+    assert_eq!(inbox.take(), Some(Mail::Control(1)));
+    // There is room now, but 2 is still before them.
+    outbox.post(0, Mail::Frame(3));
+    assert_eq!(outbox.try_post(0, Mail::Control(4)), Err(Mail::Control(4)));
+    assert!(!outbox.flush());
+    assert_eq!(inbox.take(), Some(Mail::Control(2)));
+    assert_eq!(inbox.take(), None);
+    assert_eq!(outbox.lost(), 1);
+}
+
+#[test]
+fn a_sleeper_never_misses_its_mail() {
+    const SENDERS: u32 = 3;
+    const EACH: u32 = 20_000;
+    for capacity in [1, 64] {
+        let bell = Arc::new(Bell::default());
+        let (address, inbox) = mailbox::<(u32, Mail), Bell>(capacity, Arc::clone(&bell));
+        thread::scope(|scope| {
+            for sender in 0..SENDERS {
+                let address = address.clone();
+                scope.spawn(move || {
+                    for number in 0..EACH {
+                        let mut letter = (sender, Mail::Control(number));
+                        while let Err(back) = address.try_send(letter) {
+                            letter = back;
+                            address.wake_if_asleep();
+                            thread::yield_now();
+                        }
+                        address.wake_if_asleep();
+                    }
+                });
+            }
+            let mut next = [0; SENDERS as usize];
+            while next.iter().sum::<u32>() < SENDERS * EACH {
+                if inbox.may_sleep() {
+                    assert!(bell.sleep(), "mail for a sleeper, and nobody woke it: {next:?}");
+                }
+                inbox.awake();
+                while let Some((sender, mail)) = inbox.take() {
+                    assert_eq!(mail, Mail::Control(next[sender as usize]));
+                    next[sender as usize] += 1;
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn a_crowded_mailbox_slows_its_senders_for_a_second_at_most() {
+    let (address, inbox) = mailbox::<Mail, Bell>(8, Arc::new(Bell::default()));
+    let mut outbox = Outbox::new(vec![address]);
+    for number in 0..4 {
+        outbox.post(0, Mail::Frame(number));
+    }
+    assert!(!outbox.is_crowded());
+    outbox.post(0, Mail::Frame(4));
+    assert!(outbox.is_crowded());
+
+    let mut crowding = Crowding::default();
+    assert!(!crowding.waits(false, Millis(0)));
+    assert!(crowding.waits(true, Millis(5_000)));
+    assert!(crowding.waits(true, Millis(5_000 + CROWDED_MS_MAX - 1)));
+    assert!(!crowding.waits(true, Millis(5_000 + CROWDED_MS_MAX)));
+    assert!(!crowding.waits(true, Millis(99_000)), "it has had its second");
+    assert_eq!(inbox.take(), Some(Mail::Frame(0)));
+    assert!(!crowding.waits(outbox.is_crowded(), Millis(99_001)));
+    assert!(crowding.waits(true, Millis(99_002)), "a new stretch");
+}
