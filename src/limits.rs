@@ -75,6 +75,10 @@ pub const TAKEOVER_SILENCE_MS: u64 = 2_000;
 pub const TAKEOVER_WAIT_MS: u64 = 2_500;
 /// A publisher that took over itself and is sending is safe from its own address for this long, ms.
 pub const TAKEOVER_PING_PONG_MS: u64 = 10_000;
+/// A source that comes back this far ahead of where it was went on meanwhile, ms; else it began anew.
+pub const TIMELINE_JUMP_MS: u32 = 3_600_000;
+/// Audio and video of a source begin at most this far apart, ms.
+pub const TIMELINE_SETTLE_MS: u32 = 10_000;
 /// From this share of the memory budget on, the largest logs shrink.
 /// Test: tests/memory.rs::at_80_percent_the_largest_logs_are_cut_and_small_ones_are_not
 pub const MEMORY_SHRINK_PERCENT: usize = 80;

@@ -277,6 +277,7 @@ impl Cursor {
             if self.is_over(frame) {
                 return None;
             }
+            place.key_seen &= !log.begins_epoch(place.next);
             place.next += 1;
             place.key_seen |= log.opens_gop(frame);
             if self.takes(frame, place.key_seen) {
@@ -305,11 +306,11 @@ impl Cursor {
         self.started && self.prefix.is_none() && next.is_some_and(|frame| self.is_over(frame))
     }
 
-    /// Gives up everything between here and the next resume point.
+    /// Gives up everything between here and the newest resume point.
     fn skip(&mut self, log: &StreamLog) {
         let from = self.place.next;
-        let newer = log.last_key().filter(|&key| key > from);
-        self.place.next = newer.unwrap_or(log.head());
+        let newest = if self.needs_key(log) { log.last_key() } else { log.last_audio() };
+        self.place.next = newest.filter(|&newer| newer > from).unwrap_or(log.head());
         self.started = false;
         self.skips += 1;
         self.skipped_frames += self.place.next - from;
@@ -346,13 +347,20 @@ impl Cursor {
         self.started = true;
     }
 
+    /// Whether this player starts at keyframes only; else at any audio frame.
+    fn needs_key(&self, log: &StreamLog) -> bool {
+        log.has_video() && self.wants.video
+    }
+
+    /// Where to start at or after `place.next`.
     fn resume_point(&self, log: &StreamLog) -> Option<u64> {
-        if log.has_video() {
+        if self.needs_key(log) {
             return log.last_key().filter(|&key| key >= self.place.next);
         }
-        (self.place.next..log.head()).find(|&index| {
-            log.frame(index).is_some_and(|frame| frame.tag().class == TagClass::AudioFrame)
-                && log.frame(index).is_some_and(|frame| frame.kind() == MediaKind::Audio)
-        })
+        let is_audio = |frame: &Arc<Frame>| {
+            frame.kind() == MediaKind::Audio && frame.tag().class == TagClass::AudioFrame
+        };
+        let from = self.place.next.max(log.headers_from());
+        (from..log.head()).find(|&index| log.frame(index).is_some_and(is_audio))
     }
 }

@@ -35,6 +35,7 @@ pub enum InitChange {
 pub struct InitSet {
     frames: Vec<Arc<Frame>>,
     generation: u32,
+    shared: Option<Arc<[Arc<Frame>]>>,
     stamped: Option<(u32, Arc<[Arc<Frame>]>)>,
 }
 
@@ -56,6 +57,12 @@ impl InitSet {
     #[must_use]
     pub fn frames(&self) -> &[Arc<Frame>] {
         &self.frames
+    }
+
+    /// The frames as they came, for other loops: one list for all who ask before the next change.
+    pub fn shared(&mut self) -> Arc<[Arc<Frame>]> {
+        let frames = &self.frames;
+        Arc::clone(self.shared.get_or_insert_with(|| frames.as_slice().into()))
     }
 
     /// Whether the same bytes stand in the same place already.
@@ -81,25 +88,19 @@ impl InitSet {
             self.frames.insert(at, Arc::clone(frame));
         }
         self.generation = self.generation.wrapping_add(1);
-        self.stamped = None;
+        self.forget_lists();
         if replaced { InitChange::Replaced } else { InitChange::Added }
     }
 
-    /// The frames with media headers stamped `timestamp`; data keeps its own (metadata 0). Where
-    /// the budget has no room for a copy, the header goes out with its own timestamp.
+    /// The frames as [`stamp`] makes them, one list for all who join there.
     pub fn stamped(&mut self, timestamp: u32, budget: &Arc<Budget>) -> Arc<[Arc<Frame>]> {
         if let Some((at, frames)) = &self.stamped
             && *at == timestamp
         {
             return Arc::clone(frames);
         }
-        let stamp = |frame: &Arc<Frame>| {
-            if frame.kind() == MediaKind::Data || frame.timestamp() == timestamp {
-                return Arc::clone(frame);
-            }
-            frame.restamped(timestamp, budget).map_or_else(|_| Arc::clone(frame), Arc::new)
-        };
-        let frames: Arc<[Arc<Frame>]> = self.frames.iter().map(stamp).collect();
+        let frames: Arc<[Arc<Frame>]> =
+            self.frames.iter().map(|frame| stamp(frame, timestamp, budget)).collect();
         self.stamped = Some((timestamp, Arc::clone(&frames)));
         frames
     }
@@ -109,8 +110,22 @@ impl InitSet {
         self.frames.retain(|frame| {
             frame.kind() != MediaKind::Data || frame.data_name().as_deref() != Some(name)
         });
+        self.forget_lists();
+    }
+
+    fn forget_lists(&mut self) {
+        self.shared = None;
         self.stamped = None;
     }
+}
+
+/// A media header stamped `timestamp`; data keeps its own (metadata 0). Where the budget has no room
+/// for a copy, the header goes out with its own timestamp.
+pub(super) fn stamp(frame: &Arc<Frame>, timestamp: u32, budget: &Arc<Budget>) -> Arc<Frame> {
+    if frame.kind() == MediaKind::Data || frame.timestamp() == timestamp {
+        return Arc::clone(frame);
+    }
+    frame.restamped(timestamp, budget).map_or_else(|_| Arc::clone(frame), Arc::new)
 }
 
 fn is_init(frame: &Frame) -> bool {

@@ -54,6 +54,8 @@ struct Entry {
     /// Wire bytes of all frames of this log before this one.
     bytes_before: u64,
     arrived: Millis,
+    /// The first frame of a publisher: inter frames after it need a keyframe of its own.
+    begins_epoch: bool,
 }
 
 /// See the module documentation.
@@ -67,10 +69,15 @@ pub struct StreamLog {
     charged: usize,
     gop_start: Option<u64>,
     last_key: Option<u64>,
+    last_audio: Option<u64>,
     key_frame: Option<Arc<Frame>>,
     has_video: bool,
     /// The video track whose keyframes begin a GOP: 0, or the first seen while there is no 0.
     key_track: Option<u8>,
+    /// The next frame is the first of its publisher.
+    is_new_epoch: bool,
+    /// Frames before this index need other headers than the current ones.
+    headers_from: u64,
     init: InitSet,
 }
 
@@ -86,9 +93,12 @@ impl StreamLog {
             charged: 0,
             gop_start: None,
             last_key: None,
+            last_audio: None,
             key_frame: None,
             has_video: false,
             key_track: None,
+            is_new_epoch: true,
+            headers_from: 0,
             init: InitSet::default(),
         }
     }
@@ -121,6 +131,18 @@ impl StreamLog {
     #[must_use]
     pub fn last_key(&self) -> Option<u64> {
         self.last_key
+    }
+
+    /// The newest audio frame, a sequence header is none.
+    #[must_use]
+    pub fn last_audio(&self) -> Option<u64> {
+        self.last_audio
+    }
+
+    /// Nobody may start before this index: frames there need other headers than the current ones.
+    #[must_use]
+    pub fn headers_from(&self) -> u64 {
+        self.headers_from
     }
 
     /// The newest keyframe for [`GopMode::Keyframe`], kept beyond the log's window.
@@ -163,6 +185,12 @@ impl StreamLog {
         self.entry(index).map(|entry| &entry.frame)
     }
 
+    /// Whether the frame at `index` is the first of its publisher.
+    #[must_use]
+    pub fn begins_epoch(&self, index: u64) -> bool {
+        self.entry(index).is_some_and(|entry| entry.begins_epoch)
+    }
+
     /// When the frame at `index` arrived on this loop.
     #[must_use]
     pub fn arrived(&self, index: u64) -> Option<Millis> {
@@ -188,6 +216,10 @@ impl StreamLog {
         if self.init.update(frame) == InitChange::Replaced {
             // Frames before this one need the old header: nobody may join there any more.
             self.forget_keyframes();
+            self.headers_from = self.head();
+        }
+        if frame.kind() == MediaKind::Audio && frame.tag().class == TagClass::AudioFrame {
+            self.last_audio = Some(self.head());
         }
         if self.opens_gop(frame) {
             let tracks = frame.tag().tracks;
@@ -200,7 +232,12 @@ impl StreamLog {
                 GopMode::Off => {}
             }
         }
-        let entry = Entry { frame: Arc::clone(frame), bytes_before: self.bytes_head, arrived: now };
+        let entry = Entry {
+            frame: Arc::clone(frame),
+            bytes_before: self.bytes_head,
+            arrived: now,
+            begins_epoch: std::mem::take(&mut self.is_new_epoch),
+        };
         self.bytes_head += frame.wire_bytes() as u64;
         self.charged += frame.charged_bytes();
         self.entries.push_back(entry);
@@ -218,13 +255,15 @@ impl StreamLog {
         self.forget_keyframes();
         self.has_video = false;
         self.key_track = None;
+        self.is_new_epoch = true;
+        self.headers_from = self.head();
         self.init = InitSet::next(&self.init);
     }
 
     /// Takes over the init set of another loop's log (its frames come as a snapshot).
-    pub fn adopt_init(&mut self, frames: &[Arc<Frame>]) {
+    pub fn adopt_init(&mut self, frames: &[Arc<Frame>], has_video: bool) {
+        self.has_video |= has_video;
         for frame in frames {
-            self.has_video |= frame.kind() == MediaKind::Video;
             if self.init.update(frame) == InitChange::Replaced {
                 self.forget_keyframes();
             }
@@ -236,10 +275,17 @@ impl StreamLog {
         self.key_frame = Some(frame);
     }
 
-    /// Appends an init frame that this log does not know yet: what ends a gap comes in order.
-    pub fn append_if_new(&mut self, frame: &Arc<Frame>, now: Millis) {
-        if !self.init.knows(frame) {
-            self.append(frame, now);
+    /// Appends an init frame that this log does not know yet, re-stamped: it stands right before
+    /// the frame with `timestamp` that ends a gap.
+    pub fn append_missing(
+        &mut self,
+        header: &Arc<Frame>,
+        timestamp: u32,
+        budget: &Arc<Budget>,
+        now: Millis,
+    ) {
+        if !self.init.knows(header) {
+            self.append(&super::init::stamp(header, timestamp, budget), now);
         }
     }
 
@@ -277,6 +323,11 @@ impl StreamLog {
     pub fn release(&mut self) {
         self.cut(0);
         self.forget_publisher();
+    }
+
+    /// The init frames as they came, for other loops.
+    pub fn init_shared(&mut self) -> Arc<[Arc<Frame>]> {
+        self.init.shared()
     }
 
     /// The init frames stamped with `timestamp` (metadata with 0), shared by all who join there.
@@ -324,6 +375,7 @@ impl StreamLog {
         let base = self.base;
         self.gop_start = self.gop_start.filter(|&start| start >= base);
         self.last_key = self.last_key.filter(|&key| key >= base);
+        self.last_audio = self.last_audio.filter(|&audio| audio >= base);
         popped
     }
 

@@ -48,7 +48,9 @@ pub struct DirectoryLimits {
     pub streams: usize,
 }
 
-/// What the owner writes per frame and others read at transitions: relaxed counters (N5).
+/// What owners write per frame and others read at transitions: relaxed counters (N5). One for all
+/// epochs of an entry, so that the timeline goes on: an owner emits nothing before its predecessor
+/// has stopped.
 #[derive(Debug, Default)]
 pub struct Activity {
     last_media: AtomicU64,
@@ -64,11 +66,6 @@ impl Activity {
         if newer {
             self.greatest.store(u64::from(timestamp) + 1, Relaxed);
         }
-    }
-
-    /// This epoch's timeline goes on behind the one of `previous`.
-    pub fn continue_after(&self, previous: &Self) {
-        self.greatest.store(previous.greatest.load(Relaxed), Relaxed);
     }
 
     /// Greatest output timestamp so far, in serial order.
@@ -94,7 +91,7 @@ enum Phase {
 #[derive(Debug)]
 struct Entry {
     phase: Phase,
-    activity: Option<Arc<Activity>>,
+    activity: Arc<Activity>,
     subscribers: Vec<Subscriber>,
 }
 
@@ -103,10 +100,8 @@ struct Entry {
 pub struct Granted {
     /// The new epoch.
     pub epoch: Epoch,
-    /// Shared counters of this epoch.
+    /// Counters of this stream; the timeline goes on behind what they say.
     pub activity: Arc<Activity>,
-    /// Counters of the epoch whose timeline goes on, if any.
-    pub previous: Option<Arc<Activity>>,
     /// An old owner must hand over before anything is emitted.
     pub await_handover: bool,
     /// Loops with players of the stream.
@@ -128,22 +123,26 @@ pub enum PublishOutcome {
     Full,
 }
 
-/// The answer to the first play of a stream on a loop.
-#[derive(Debug)]
-pub enum SubscribeOutcome {
-    /// Live on that loop; it has been told by `posts`.
-    Live {
-        /// Owner.
-        owner: LoopId,
-        /// Messages to send.
-        posts: Vec<Post>,
-    },
-    /// Nobody publishes now, but the name is held for a publisher that was lost.
+/// Whether somebody publishes a stream now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Feed {
+    /// Yes.
+    Live,
+    /// No, but the name is held for a publisher that was lost.
     Held,
-    /// Nobody publishes.
+    /// No.
     Idle,
-    /// `--max-streams`.
-    Full,
+}
+
+/// The answer to play.
+#[derive(Debug)]
+pub struct Subscribed {
+    /// Whether somebody publishes.
+    pub feed: Feed,
+    /// This epoch and all before it are over: their end is none of this player's business.
+    pub since: Epoch,
+    /// To the owner, when the loop is new to it.
+    pub post: Option<Post>,
 }
 
 /// The answer to the end of a publisher.
@@ -196,18 +195,19 @@ impl Directory {
 
     /// Somebody wants to publish `key`.
     pub fn publish(&mut self, key: &StreamKey, claim: Claim, now: Millis) -> PublishOutcome {
-        let live = self.entries.get(key).map(|entry| (entry.phase, entry.activity.clone()));
+        let entry = self.entries.get(key);
         let mut evicted = None;
-        if let Some((phase @ Phase::Live { owner, epoch, .. }, activity)) = live {
-            match self.contest(phase, activity.as_deref(), claim, now) {
+        if let Some(entry) = entry
+            && let Phase::Live { owner, epoch, .. } = entry.phase
+        {
+            match self.contest(entry, claim, now) {
                 Contest::Replace => evicted = Some((owner, epoch)),
                 Contest::Wait => return PublishOutcome::Wait,
                 Contest::Keep => return PublishOutcome::InUse,
             }
         } else {
             let publishers_full = full(self.limits.publishers, self.publishers);
-            let known = self.entries.contains_key(key);
-            if publishers_full || !known && full(self.limits.streams, self.entries.len()) {
+            if publishers_full || entry.is_none() && full(self.limits.streams, self.entries.len()) {
                 return PublishOutcome::Full;
             }
             self.publishers += 1;
@@ -224,9 +224,8 @@ impl Directory {
     ) -> Granted {
         let epoch = Epoch(self.next_epoch);
         self.next_epoch += 1;
-        let activity = Arc::new(Activity::default());
-        activity.last_media.store(now.0, Relaxed);
         let entry = self.entries.entry(key.clone()).or_insert_with(Entry::idle);
+        entry.activity.last_media.store(now.0, Relaxed);
         entry.phase = Phase::Live {
             owner: claim.on,
             epoch,
@@ -234,7 +233,6 @@ impl Directory {
             since: now,
             took_over: evicted.is_some(),
         };
-        let previous = entry.activity.replace(Arc::clone(&activity));
         let evict = |(owner, old)| Post {
             to: owner,
             message: LiveMessage::Evict {
@@ -246,24 +244,19 @@ impl Directory {
         };
         Granted {
             epoch,
-            activity,
-            previous,
+            activity: Arc::clone(&entry.activity),
             await_handover: evicted.is_some(),
             subscribers: entry.subscribers.clone(),
             posts: evicted.map(evict).into_iter().collect(),
         }
     }
 
-    fn contest(
-        &self,
-        phase: Phase,
-        activity: Option<&Activity>,
-        claim: Claim,
-        now: Millis,
-    ) -> Contest {
-        let Phase::Live { address, since, took_over, .. } = phase else { return Contest::Replace };
-        let last_media = activity.map_or(0, |activity| activity.last_media.load(Relaxed));
-        let silent = now.since(Millis(last_media)) >= TAKEOVER_SILENCE_MS;
+    fn contest(&self, entry: &Entry, claim: Claim, now: Millis) -> Contest {
+        let Phase::Live { address, since, took_over, .. } = entry.phase else {
+            return Contest::Replace;
+        };
+        let last_media = Millis(entry.activity.last_media.load(Relaxed));
+        let silent = now.since(last_media) >= TAKEOVER_SILENCE_MS;
         match self.limits.takeover {
             Takeover::Always => Contest::Replace,
             Takeover::Never => Contest::Keep,
@@ -311,22 +304,30 @@ impl Directory {
         posts
     }
 
-    /// A loop has its first player of `key`.
-    pub fn subscribe(&mut self, key: &StreamKey, subscriber: Subscriber) -> SubscribeOutcome {
+    /// A player of `key` on a loop. `None`: `--max-streams`.
+    pub fn subscribe(&mut self, key: &StreamKey, subscriber: Subscriber) -> Option<Subscribed> {
         if !self.entries.contains_key(key) && full(self.limits.streams, self.entries.len()) {
-            return SubscribeOutcome::Full;
+            return None;
         }
+        let newest = Epoch(self.next_epoch - 1);
         let entry = self.entries.entry(key.clone()).or_insert_with(Entry::idle);
-        entry.subscribers.retain(|old| old.on != subscriber.on);
-        entry.subscribers.push(subscriber);
-        match entry.phase {
-            Phase::Idle => SubscribeOutcome::Idle,
-            Phase::Held { .. } => SubscribeOutcome::Held,
+        let is_new = !entry.subscribers.contains(&subscriber);
+        if is_new {
+            entry.subscribers.retain(|old| old.on != subscriber.on);
+            entry.subscribers.push(subscriber);
+        }
+        let before = |epoch: Epoch| Epoch(epoch.0 - 1);
+        Some(match entry.phase {
+            Phase::Idle => Subscribed { feed: Feed::Idle, since: newest, post: None },
+            Phase::Held { epoch } => {
+                Subscribed { feed: Feed::Held, since: before(epoch), post: None }
+            }
             Phase::Live { owner, epoch, .. } => {
                 let message = LiveMessage::Subscribe { key: key.clone(), epoch, subscriber };
-                SubscribeOutcome::Live { owner, posts: vec![Post { to: owner, message }] }
+                let post = is_new.then_some(Post { to: owner, message });
+                Subscribed { feed: Feed::Live, since: before(epoch), post }
             }
-        }
+        })
     }
 
     /// A loop has no player of `key` left.
@@ -350,7 +351,6 @@ impl Directory {
     fn make_idle(&mut self, key: &StreamKey) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         entry.phase = Phase::Idle;
-        entry.activity = None;
         if entry.subscribers.is_empty() {
             self.entries.remove(key);
         }
@@ -365,7 +365,7 @@ enum Contest {
 
 impl Entry {
     fn idle() -> Self {
-        Self { phase: Phase::Idle, activity: None, subscribers: Vec::new() }
+        Self { phase: Phase::Idle, activity: Arc::default(), subscribers: Vec::new() }
     }
 
     fn ended(&self, epoch: Epoch, ending: Ending) -> Vec<Post> {

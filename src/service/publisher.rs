@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::directory::{Activity, is_after};
 use super::message::Epoch;
 use crate::budget::{Budget, OverBudget};
+use crate::limits::{TIMELINE_JUMP_MS, TIMELINE_SETTLE_MS};
 use crate::media::frame::{Frame, FrameBuilder};
 use crate::rtmp::Msid;
 use crate::rtmp::session::{MediaKind, MediaPiece};
@@ -41,11 +42,43 @@ pub struct Publisher {
     pub frames: u64,
     /// Counters that the directory and a successor read.
     pub activity: Arc<Activity>,
-    /// Added to every timestamp (modulo 2^32) once the first media message has come.
-    offset: Option<u32>,
+    /// Known once the first media message has come.
+    timeline: Option<Timeline>,
     partials: Vec<(usize, FrameBuilder)>,
     chunk_size: u32,
     budget: Arc<Budget>,
+}
+
+/// How the timestamps of one epoch become those of the stream.
+#[derive(Debug, Clone, Copy)]
+struct Timeline {
+    /// Added to every timestamp (modulo 2^32), audio and video alike.
+    offset: u32,
+    /// First timestamp behind the epoch before; nothing of a new epoch's beginning comes earlier.
+    floor: Option<u32>,
+}
+
+impl Timeline {
+    /// Behind `greatest`, for an epoch whose first message says `first`. A source whose clock went
+    /// on while it was away keeps its own timestamps.
+    fn new(greatest: Option<u32>, first: u32) -> Self {
+        let Some(greatest) = greatest else { return Self { offset: 0, floor: None } };
+        let floor = greatest.wrapping_add(1);
+        let goes_on = first.wrapping_sub(floor) < TIMELINE_JUMP_MS;
+        let offset = if goes_on { 0 } else { floor.wrapping_sub(first) };
+        Self { offset, floor: Some(floor) }
+    }
+
+    /// The output timestamp. Where audio begins earlier than video (or the reverse), the first
+    /// messages wait at the floor: a player's time does not go back.
+    fn place(&mut self, timestamp: u32) -> u32 {
+        let out = timestamp.wrapping_add(self.offset);
+        let Some(floor) = self.floor else { return out };
+        if is_after(out, floor.wrapping_add(TIMELINE_SETTLE_MS)) {
+            self.floor = None;
+        }
+        if floor.wrapping_sub(out) <= TIMELINE_SETTLE_MS { floor } else { out }
+    }
 }
 
 /// What a publisher needs to know of its process.
@@ -77,7 +110,7 @@ impl Publisher {
             bytes: 0,
             frames: 0,
             activity: granted.1,
-            offset: None,
+            timeline: None,
             partials: Vec::new(),
             chunk_size: setup.chunk_size,
             budget: Arc::clone(&setup.budget),
@@ -165,22 +198,12 @@ impl Publisher {
     /// The first media message fixes one offset for audio and video: behind the timeline of the
     /// epoch before, if there was one.
     fn begin(&mut self, kind: MediaKind, timestamp: u32, length: u32) -> FrameBuilder {
-        let offset = match self.offset {
-            Some(offset) => offset,
-            None => {
-                let offset = match self.activity.greatest() {
-                    Some(last) if !is_after(timestamp, last) => {
-                        last.wrapping_add(1).wrapping_sub(timestamp)
-                    }
-                    _ => 0,
-                };
-                if kind != MediaKind::Data {
-                    self.offset = Some(offset);
-                }
-                offset
-            }
-        };
-        let timestamp = timestamp.wrapping_add(offset);
+        let first = || Timeline::new(self.activity.greatest(), timestamp);
+        let mut timeline = self.timeline.unwrap_or_else(first);
+        let timestamp = timeline.place(timestamp);
+        if kind != MediaKind::Data {
+            self.timeline = Some(timeline);
+        }
         FrameBuilder::begin(kind, timestamp, length, self.chunk_size, &self.budget)
     }
 }

@@ -26,10 +26,7 @@ pub enum Role {
     /// The publisher is on this loop.
     Owner(Owner),
     /// The publisher was here and was lost: this loop ends the hold.
-    Holding {
-        /// When the hold is over.
-        until: Millis,
-    },
+    Holding,
     /// Frames come from another loop.
     Follower {
         /// Index of the next frame; another one is a gap.
@@ -63,10 +60,6 @@ pub struct LocalStream {
     pub players: Vec<usize>,
     /// The directory has this loop in its list.
     pub is_subscribed: bool,
-    /// The publisher was lost and may come back.
-    pub is_held: bool,
-    /// Another loop owns it and has been asked for a snapshot.
-    pub is_expected: bool,
     /// When players are to be flushed.
     pub due: Option<Millis>,
     /// What the stream holds beside frames; see [`LocalStream::settle`].
@@ -85,8 +78,6 @@ impl LocalStream {
             role: Role::Vacant,
             players: Vec::new(),
             is_subscribed: false,
-            is_held: false,
-            is_expected: false,
             due: None,
             charge: None,
         }
@@ -104,10 +95,10 @@ impl LocalStream {
         }
     }
 
-    /// Whether a publisher feeds it, here or elsewhere.
+    /// Whether the publisher in this slot of this loop feeds it.
     #[must_use]
-    pub fn is_live(&self) -> bool {
-        matches!(self.role, Role::Owner(_) | Role::Follower { .. })
+    pub fn is_owned_by(&self, publisher: usize) -> bool {
+        matches!(&self.role, Role::Owner(owner) if owner.publisher == publisher)
     }
 
     /// The owner, if this loop is it.
@@ -115,18 +106,12 @@ impl LocalStream {
     pub fn owner_mut(&mut self) -> Option<&mut Owner> {
         match &mut self.role {
             Role::Owner(owner) => Some(owner),
-            Role::Vacant | Role::Holding { .. } | Role::Follower { .. } => None,
+            Role::Vacant | Role::Holding | Role::Follower { .. } => None,
         }
     }
 
     /// Owner: appends `frame` and posts it to every follower.
-    pub fn emit(
-        &mut self,
-        frame: &Arc<Frame>,
-        budget: &Arc<Budget>,
-        now: Millis,
-        posts: &mut Vec<Post>,
-    ) {
+    pub fn emit(&mut self, frame: &Arc<Frame>, now: Millis, posts: &mut Vec<Post>) {
         let index = self.log.head();
         self.log.append(frame, now);
         let resumes = is_resume_point(frame, &self.log);
@@ -134,7 +119,7 @@ impl LocalStream {
         if owner.followers.is_empty() {
             return;
         }
-        let init = resumes.then(|| log.init_frames(frame.timestamp(), budget));
+        let init = resumes.then(|| log.init_shared());
         for follower in &owner.followers {
             let arrived =
                 ArrivedFrame { epoch: *epoch, index, frame: Arc::clone(frame), init: init.clone() };
@@ -159,6 +144,7 @@ impl LocalStream {
             _charge: charge,
             epoch: self.epoch,
             next_index: log.head(),
+            has_video: log.has_video(),
             init: log.init().frames().into(),
             gop: gop.unwrap_or_default(),
             key_frame: log.key_frame().cloned(),
@@ -168,12 +154,12 @@ impl LocalStream {
 
     /// Follower: a snapshot arrived. False when it is stale.
     pub fn adopt_snapshot(&mut self, snapshot: Snapshot, now: Millis) -> bool {
-        let Snapshot { epoch, next_index, init, gop, key_frame, _charge } = snapshot;
+        let Snapshot { epoch, next_index, has_video, init, gop, key_frame, _charge } = snapshot;
         if epoch <= self.epoch {
             return false;
         }
         self.begin_epoch(epoch);
-        self.log.adopt_init(&init);
+        self.log.adopt_init(&init, has_video);
         for frame in gop.iter() {
             self.log.append(frame, now);
         }
@@ -184,23 +170,23 @@ impl LocalStream {
         true
     }
 
-    /// Follower: a frame arrived. False when it is stale or lies in a gap.
-    pub fn adopt_frame(&mut self, arrived: ArrivedFrame, now: Millis) -> bool {
+    /// Follower: a frame arrived. False when it is stale, comes before its epoch's snapshot, or
+    /// lies in a gap. What ends a gap brings the headers that this log does not know yet.
+    pub fn adopt_frame(
+        &mut self,
+        arrived: ArrivedFrame,
+        budget: &Arc<Budget>,
+        now: Millis,
+    ) -> bool {
         let ArrivedFrame { epoch, index, frame, init } = arrived;
-        let expected = match self.role {
-            Role::Follower { next_index } if epoch == self.epoch => Some(next_index),
-            Role::Vacant | Role::Holding { .. } | Role::Owner(_) | Role::Follower { .. } => None,
-        };
-        if epoch < self.epoch || epoch == self.epoch && expected.is_none() {
+        let Role::Follower { next_index } = self.role else { return false };
+        if epoch != self.epoch {
             return false;
         }
-        if expected != Some(index) {
+        if next_index != index {
             let Some(init) = init else { return false };
-            if epoch > self.epoch {
-                self.begin_epoch(epoch);
-            }
-            for header in init.iter() {
-                self.log.append_if_new(header, now);
+            for header in init.iter().filter(|header| !Arc::ptr_eq(header, &frame)) {
+                self.log.append_missing(header, frame.timestamp(), budget, now);
             }
         }
         self.log.append(&frame, now);
@@ -212,8 +198,6 @@ impl LocalStream {
     pub fn begin_epoch(&mut self, epoch: Epoch) {
         self.epoch = epoch;
         self.log.forget_publisher();
-        self.is_held = false;
-        self.is_expected = false;
     }
 }
 
@@ -224,6 +208,8 @@ pub struct Snapshot {
     pub epoch: Epoch,
     /// Index that the next frame will have.
     pub next_index: u64,
+    /// Whether any video came in this epoch.
+    pub has_video: bool,
     /// Init frames as they came.
     pub init: Arc<[Arc<Frame>]>,
     /// The cached GOP, oldest first.
@@ -243,7 +229,7 @@ pub struct ArrivedFrame {
     pub index: u64,
     /// The frame.
     pub frame: Arc<Frame>,
-    /// Current init frames, on resume points.
+    /// Current init frames as they came, on resume points.
     pub init: Option<Arc<[Arc<Frame>]>>,
 }
 

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::{EventLoop, find, push_flush, push_ready};
 use crate::limits::CLOSE_LINGER_MS;
 use crate::net::connection::Closing;
-use crate::rtmp::Msid;
 use crate::rtmp::session::Status;
 use crate::service::CloseReason;
+use crate::service::message::Epoch;
 use crate::service::publisher::ConnectionId;
 use crate::time::Millis;
 
@@ -121,15 +121,14 @@ impl EventLoop {
     }
 
     /// Another publisher has taken the name.
-    pub(super) fn publisher_evicted(&mut self, id: ConnectionId, msid: Msid) {
-        let Some(connection) = find(&mut self.connections, id) else { return };
-        connection.publishers.retain(|&(at, _)| at != msid);
-        connection.session.notify(
-            msid,
-            Status::UnpublishSuccess,
-            connection.out.buffer(),
-            self.now,
-        );
+    pub(super) fn publisher_evicted(&mut self, id: ConnectionId, epoch: Epoch) {
+        let Self { connections, live, .. } = self;
+        let Some(connection) = find(connections, id) else { return };
+        let is_it = |slot: usize| live.publisher(slot).is_some_and(|p| p.epoch == epoch);
+        let evicted = connection.publishers.iter().find(|&&(_, slot)| is_it(slot));
+        let Some(&(msid, _)) = evicted else { return };
+        let out = connection.out.buffer();
+        connection.session.notify(msid, Status::UnpublishSuccess, out, self.now);
         self.close_after_flush(id, CloseReason::TakenOver, self.now);
     }
 

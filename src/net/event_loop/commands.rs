@@ -87,6 +87,14 @@ impl EventLoop {
         self.arm(id);
     }
 
+    /// Another publisher has taken the name before this one was answered.
+    pub(super) fn publish_overtaken(&mut self, id: ConnectionId, msid: Msid) {
+        let Some(connection) = find(&mut self.connections, id) else { return };
+        if connection.pending.take_if(|pending| pending.msid == msid).is_some() {
+            self.refuse_publish(id, msid, Status::PublishBadName, "Stream name is in use.");
+        }
+    }
+
     fn refuse_publish(&mut self, id: ConnectionId, msid: Msid, status: Status, text: &str) {
         let Some(connection) = find(&mut self.connections, id) else { return };
         connection.session.reject_publish(msid, status, text, connection.out.buffer());

@@ -312,7 +312,8 @@ impl EventLoop {
     fn act(&mut self, action: Action) {
         match action {
             Action::PublishReady(id, _) => self.publish_ready(id),
-            Action::PublisherEvicted(id, msid) => self.publisher_evicted(id, msid),
+            Action::PublishRefused(id, msid) => self.publish_overtaken(id, msid),
+            Action::PublisherEvicted(id, epoch) => self.publisher_evicted(id, epoch),
             Action::Notify(id, msid, status) => {
                 let Some(connection) = find(&mut self.connections, id) else { return };
                 connection.session.notify(msid, status, connection.out.buffer(), self.now);

@@ -1,5 +1,7 @@
 //! Messages of other loops: frames, snapshots, endings, subscriptions.
 
+use std::sync::Arc;
+
 use super::{Action, Live};
 use crate::service::directory::Directory;
 use crate::service::key::StreamKey;
@@ -64,13 +66,10 @@ impl Live {
 
     /// A frame of a stream that another loop owns.
     pub fn handle_frame(&mut self, id: SubscriptionId, arrived: ArrivedFrame, now: Millis) {
+        let budget = Arc::clone(self.budget());
         let Some(stream) = self.stream_by_id(id) else { return };
-        let was_live = stream.is_live();
         let kind = arrived.frame.kind();
-        if stream.adopt_frame(arrived, now) {
-            if !was_live {
-                self.announce(id.slot);
-            }
+        if stream.adopt_frame(arrived, &budget, now) {
             self.schedule(id.slot, kind, now);
         }
     }
@@ -81,18 +80,17 @@ impl Live {
         }
         self.start_players(id.slot, now);
         let Some(stream) = self.stream_by_id(id) else { return };
-        stream.epoch = epoch;
-        if matches!(stream.role, Role::Follower { .. }) {
+        if epoch > stream.epoch || matches!(stream.role, Role::Follower { .. }) {
             stream.role = Role::Vacant;
         }
-        stream.is_expected = false;
-        stream.is_held = ending == Ending::Held;
+        stream.epoch = epoch;
         stream.log.close_gop();
         for &slot in &stream.players.clone() {
             let Some(stream) = self.streams.get(id.slot) else { return };
             let Some(player) = self.players.get_mut(slot) else { continue };
             match ending {
                 Ending::Held => player.cursor.publisher_lost(&stream.log),
+                Ending::Final if epoch <= player.since => {}
                 Ending::Final => {
                     player.cursor.end_here(&stream.log);
                     player.is_ending = true;

@@ -28,7 +28,7 @@ impl Live {
     /// what is left of publishers that are gone.
     pub fn cut_logs(&mut self, part: usize, whole: usize) {
         for (_, stream) in &mut self.streams {
-            if matches!(stream.role, Role::Vacant | Role::Holding { .. }) {
+            if matches!(stream.role, Role::Vacant | Role::Holding) {
                 stream.log.release();
                 stream.settle();
             }

@@ -13,12 +13,12 @@ mod memory;
 mod play;
 mod publish;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use slab::Slab;
 
-use super::directory::{Activity, Directory};
+use super::directory::Directory;
 use super::key::StreamKey;
 use super::message::{Epoch, LoopId, Post, SubscriptionId};
 use super::publisher::{ConnectionId, Publisher, PublisherSetup};
@@ -56,8 +56,10 @@ pub struct LiveConfig {
 pub enum Action {
     /// The publish that waited for a handover may be answered now.
     PublishReady(ConnectionId, Msid),
-    /// Another publisher took the name: tell it and close.
-    PublisherEvicted(ConnectionId, Msid),
+    /// Another publisher took the name before this one was answered: refuse it and close.
+    PublishRefused(ConnectionId, Msid),
+    /// Another publisher took the name: tell the one of this epoch and close.
+    PublisherEvicted(ConnectionId, Epoch),
     /// Tell a player something.
     Notify(ConnectionId, Msid, Status),
     /// Something changed for this player: flush it.
@@ -97,6 +99,8 @@ pub struct Player {
     pub stream: usize,
     /// Its place in the log.
     pub cursor: Cursor,
+    /// Endings of this epoch and of all before it came before this player.
+    pub since: Epoch,
     /// While nobody publishes: when it gives up.
     pub waits_until: Option<Millis>,
     /// The publisher has ended; close when the rest is out.
@@ -112,12 +116,18 @@ pub struct Player {
 struct Awaited {
     key: StreamKey,
     epoch: Epoch,
-    activity: Arc<Activity>,
-    previous: Arc<Activity>,
     /// Who has taken over from it meanwhile.
     successor: Option<(LoopId, Epoch)>,
     /// Whether (and how: explicitly?) its publisher has left meanwhile.
     left: Option<bool>,
+}
+
+/// A name that this loop holds for a publisher that was lost.
+#[derive(Debug, Clone, Copy)]
+struct Hold {
+    until: Millis,
+    slot: usize,
+    epoch: Epoch,
 }
 
 /// See the module documentation.
@@ -131,7 +141,8 @@ pub struct Live {
     players: Slab<Player>,
     next_generation: u64,
     due: Vec<usize>,
-    holding: Vec<usize>,
+    /// In order of time, because every hold takes as long.
+    holding: VecDeque<Hold>,
     awaited: Vec<Awaited>,
     /// For other loops (and for this one), in order.
     pub posts: Vec<Post>,
@@ -154,7 +165,7 @@ impl Live {
             players: Slab::new(),
             next_generation: 1,
             due: Vec::new(),
-            holding: Vec::new(),
+            holding: VecDeque::new(),
             awaited: Vec::new(),
             posts: Vec::new(),
             actions: Vec::new(),
@@ -212,11 +223,7 @@ impl Live {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Millis> {
         let due = self.due.iter().filter_map(|&slot| self.streams.get(slot)?.due);
-        let holds = self.holding.iter().filter_map(|&slot| match self.streams.get(slot)?.role {
-            Role::Holding { until } => Some(until),
-            Role::Vacant | Role::Owner(_) | Role::Follower { .. } => None,
-        });
-        due.chain(holds).min()
+        due.chain(self.holding.front().map(|hold| hold.until)).min()
     }
 
     /// Appends the connections of all players whose stream is due.
@@ -236,16 +243,13 @@ impl Live {
 
     /// Ends holds that are over.
     pub fn handle_timeout(&mut self, directory: &mut Directory, now: Millis) {
-        for slot in std::mem::take(&mut self.holding) {
-            let Some(stream) = self.streams.get_mut(slot) else { continue };
-            match stream.role {
-                Role::Holding { until } if until <= now => {
-                    self.posts.extend(directory.hold_expired(&stream.key, stream.epoch));
-                    stream.role = Role::Vacant;
-                    self.remove_if_unused(slot);
-                }
-                Role::Holding { .. } => self.holding.push(slot),
-                Role::Vacant | Role::Owner(_) | Role::Follower { .. } => {}
+        while let Some(hold) = self.holding.front().copied().filter(|hold| hold.until <= now) {
+            self.holding.pop_front();
+            let Some(stream) = self.streams.get_mut(hold.slot) else { continue };
+            if stream.epoch == hold.epoch && matches!(stream.role, Role::Holding) {
+                self.posts.extend(directory.hold_expired(&stream.key, hold.epoch));
+                stream.role = Role::Vacant;
+                self.remove_if_unused(hold.slot);
             }
         }
     }
@@ -267,13 +271,14 @@ impl Live {
         slot
     }
 
+    /// The stream of a subscription that is not over.
     fn stream_by_id(&mut self, id: SubscriptionId) -> Option<&mut LocalStream> {
-        self.streams.get_mut(id.slot).filter(|stream| stream.id == id)
+        self.streams.get_mut(id.slot).filter(|stream| stream.id == id && stream.is_subscribed)
     }
 
     fn remove_if_unused(&mut self, slot: usize) {
         let Some(stream) = self.streams.get(slot) else { return };
-        let used = matches!(stream.role, Role::Owner(_) | Role::Holding { .. });
+        let used = matches!(stream.role, Role::Owner(_) | Role::Holding);
         if !used && stream.players.is_empty() && !stream.is_subscribed {
             let stream = self.streams.remove(slot);
             self.by_key.remove(&stream.key);
@@ -305,7 +310,7 @@ impl Live {
         let Some(stream) = self.streams.get(slot) else { return };
         for &player in &stream.players {
             let Some(player) = self.players.get_mut(player) else { continue };
-            if player.waits_until.take().is_some() {
+            if player.since < stream.epoch && player.waits_until.take().is_some() {
                 let status = Status::PlayPublishNotify;
                 self.actions.push(Action::Notify(player.connection, player.msid, status));
             }

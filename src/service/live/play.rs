@@ -6,7 +6,7 @@ use crate::limits::MEMORY_REFUSE_PERCENT;
 use crate::media::cursor::Cursor;
 use crate::rtmp::Msid;
 use crate::rtmp::session::Status;
-use crate::service::directory::{Directory, SubscribeOutcome};
+use crate::service::directory::{Directory, Feed, Subscribed};
 use crate::service::key::StreamKey;
 use crate::service::message::Subscriber;
 use crate::service::publisher::ConnectionId;
@@ -30,7 +30,7 @@ impl Live {
             return PlayAnswer::Refused(Status::PlayFailed, "Server memory is full.");
         }
         let slot = self.stream_slot(key);
-        let Some(is_fed) = self.subscribe(directory, slot) else {
+        let Some(subscribed) = self.subscribe(directory, slot) else {
             self.remove_if_unused(slot);
             return PlayAnswer::Refused(Status::PlayFailed, "Too many streams.");
         };
@@ -39,21 +39,26 @@ impl Live {
             self.leave(directory, slot);
             return PlayAnswer::Refused(Status::PlayFailed, "Server memory is full.");
         }
-        let waits = self.config.wait_for_publisher;
-        let wait_ms = self.config.wait_ms;
-        let Some(stream) = self.streams.get_mut(slot) else {
-            return PlayAnswer::Refused(Status::PlayStreamNotFound, "No such stream.");
-        };
-        if !is_fed && !stream.is_held && !waits {
+        if subscribed.feed == Feed::Idle && !self.config.wait_for_publisher {
             self.leave(directory, slot);
             return PlayAnswer::Refused(Status::PlayStreamNotFound, "No such stream.");
         }
+        let Some(stream) = self.streams.get_mut(slot) else {
+            return PlayAnswer::Refused(Status::PlayStreamNotFound, "No such stream.");
+        };
+        let is_fed = subscribed.feed == Feed::Live;
+        if !is_fed || stream.epoch <= subscribed.since {
+            // The log shows what is over: other loops have not told yet.
+            stream.log.close_gop();
+        }
+        let cursor = Cursor::join(&stream.log, duration_ms);
         let player = Player {
             connection: who.0,
             msid: who.1,
             stream: slot,
-            cursor: Cursor::join(&stream.log, duration_ms),
-            waits_until: (!is_fed).then_some(now.plus(wait_ms)),
+            cursor,
+            since: subscribed.since,
+            waits_until: (!is_fed).then_some(now.plus(self.config.wait_ms)),
             is_ending: false,
             bytes: 0,
             charge,
@@ -74,31 +79,20 @@ impl Live {
         }
     }
 
-    /// Makes sure that the directory knows this loop's interest. `None`: too many streams. Else
-    /// whether a publisher feeds the stream now.
-    fn subscribe(&mut self, directory: &mut Directory, slot: usize) -> Option<bool> {
+    /// Makes sure that the directory knows this loop's interest, and asks it what is true now:
+    /// endings and takeovers may still be on their way to this loop. `None`: too many streams.
+    fn subscribe(&mut self, directory: &mut Directory, slot: usize) -> Option<Subscribed> {
         let stream = self.streams.get_mut(slot)?;
-        if stream.is_subscribed {
-            return Some(stream.is_live() || stream.is_expected);
+        if !stream.is_subscribed {
+            // Mail for an older subscription of this stream is not for this one.
+            stream.id.generation = self.next_generation;
+            self.next_generation += 1;
         }
         let subscriber = Subscriber { on: self.id, id: stream.id };
-        let fed = match directory.subscribe(&stream.key, subscriber) {
-            SubscribeOutcome::Live { owner, posts } => {
-                if owner != self.id {
-                    stream.is_expected = true;
-                    self.posts.extend(posts);
-                }
-                true
-            }
-            SubscribeOutcome::Held => {
-                stream.is_held = true;
-                false
-            }
-            SubscribeOutcome::Idle => false,
-            SubscribeOutcome::Full => return None,
-        };
+        let mut subscribed = directory.subscribe(&stream.key, subscriber)?;
         stream.is_subscribed = true;
-        Some(fed)
+        self.posts.extend(subscribed.post.take().filter(|post| post.to != self.id));
+        Some(subscribed)
     }
 
     /// The last player of a local stream has left.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Action, Awaited, Live, PublishAnswer};
+use super::{Action, Awaited, Hold, Live, PublishAnswer};
 use crate::budget::OverBudget;
 use crate::limits::MEMORY_REFUSE_PERCENT;
 use crate::media::frame::Frame;
@@ -50,7 +50,7 @@ impl Live {
     ) -> PublishAnswer {
         self.posts.extend(granted.posts);
         let slot = self.stream_slot(key);
-        let grant = (granted.epoch, Arc::clone(&granted.activity));
+        let grant = (granted.epoch, granted.activity);
         let publisher = Publisher::new(who.0, who.1, slot, grant, &self.config.setup, now);
         let publisher = self.publishers.insert(publisher);
         self.evict_local(slot);
@@ -61,22 +61,13 @@ impl Live {
             stream.role = Role::Owner(Owner { publisher, followers });
         }
         self.announce(slot);
-        if let Some(previous) = &granted.previous {
-            granted.activity.continue_after(previous);
+        let epoch = granted.epoch;
+        if granted.await_handover {
+            self.awaited.push(Awaited { key: key.clone(), epoch, successor: None, left: None });
+            return PublishAnswer::AwaitHandover(publisher);
         }
-        let Some(previous) = granted.previous.filter(|_| granted.await_handover) else {
-            self.greet_followers(slot);
-            return PublishAnswer::Ready(publisher);
-        };
-        self.awaited.push(Awaited {
-            key: key.clone(),
-            epoch: granted.epoch,
-            activity: granted.activity,
-            previous,
-            successor: None,
-            left: None,
-        });
-        PublishAnswer::AwaitHandover(publisher)
+        self.greet_followers(slot);
+        PublishAnswer::Ready(publisher)
     }
 
     /// Body bytes of an audio or video message.
@@ -161,10 +152,10 @@ impl Live {
         now: Millis,
     ) {
         let Some(gone) = self.publishers.try_remove(publisher) else { return };
-        let Some(stream) = self.streams.get_mut(gone.stream) else { return };
-        if stream.epoch == gone.epoch {
-            stream.role = Role::Vacant;
-        }
+        let stream = self.streams.get_mut(gone.stream);
+        // One that was evicted owns nothing any more.
+        let Some(stream) = stream.filter(|stream| stream.is_owned_by(publisher)) else { return };
+        stream.role = Role::Vacant;
         if let Some(awaited) = self.awaited.iter_mut().find(|a| a.epoch == gone.epoch) {
             awaited.left = Some(unpublished);
             self.remove_if_unused(gone.stream);
@@ -206,7 +197,6 @@ impl Live {
             return;
         };
         let awaited = self.awaited.swap_remove(at);
-        awaited.activity.continue_after(&awaited.previous);
         if let Some(successor) = awaited.successor {
             self.hand_over(awaited.key, successor);
         } else if let Some(unpublished) = awaited.left {
@@ -231,15 +221,20 @@ impl Live {
         self.posts.push(Post { to, message: LiveMessage::Handover { key, epoch } });
     }
 
-    /// Ends the publisher of a local stream, if there is one; its connection is told.
+    /// Ends the publisher of a local stream, if there is one; its connection is told. Its slot
+    /// stays until the connection gives it back: nobody else's media gets under its number.
     fn evict_local(&mut self, slot: usize) {
         let Some(stream) = self.streams.get_mut(slot) else { return };
         let Some(owner) = stream.owner_mut() else { return };
         let old = owner.publisher;
         stream.role = Role::Vacant;
-        if let Some(old) = self.publishers.try_remove(old) {
-            self.actions.push(Action::PublisherEvicted(old.connection, old.msid));
-        }
+        let Some(old) = self.publishers.get(old) else { return };
+        let is_answered = !self.awaited.iter().any(|awaited| awaited.epoch == old.epoch);
+        self.actions.push(if is_answered {
+            Action::PublisherEvicted(old.connection, old.epoch)
+        } else {
+            Action::PublishRefused(old.connection, old.msid)
+        });
     }
 
     fn release(
@@ -251,15 +246,16 @@ impl Live {
         now: Millis,
     ) {
         let released = directory.release(key, epoch, unpublished);
-        let Some(&slot) = self.by_key.get(key) else { return };
+        let slot = self.stream_slot(key);
         if let Some(released) = released {
             self.posts.extend(released.posts);
-            let until = now.plus(self.config.hold_ms);
-            if let Some(stream) = self.streams.get_mut(slot).filter(|s| s.epoch == epoch)
+            if let Some(stream) = self.streams.get_mut(slot)
                 && released.ending == Ending::Held
             {
-                stream.role = Role::Holding { until };
-                self.holding.push(slot);
+                stream.epoch = epoch;
+                stream.role = Role::Holding;
+                let until = now.plus(self.config.hold_ms);
+                self.holding.push_back(Hold { until, slot, epoch });
             }
         }
         self.remove_if_unused(slot);
@@ -268,12 +264,13 @@ impl Live {
     fn emit(&mut self, publisher: usize, frame: Frame, now: Millis) {
         let Some(sender) = self.publishers.get(publisher) else { return };
         let (slot, kind) = (sender.stream, frame.kind());
+        let stream = self.streams.get_mut(slot);
+        // One that was evicted may go on sending until its connection knows.
+        let Some(stream) = stream.filter(|stream| stream.is_owned_by(publisher)) else { return };
         if kind != MediaKind::Data {
             sender.activity.record(frame.timestamp(), now);
         }
-        let Some(stream) = self.streams.get_mut(slot) else { return };
-        let budget = &self.config.setup.budget;
-        stream.emit(&Arc::new(frame), budget, now, &mut self.posts);
+        stream.emit(&Arc::new(frame), now, &mut self.posts);
         self.schedule(slot, kind, now);
     }
 }
