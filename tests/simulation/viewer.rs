@@ -4,7 +4,7 @@ use millrace::media::log::GopMode;
 use millrace::service::message::Epoch;
 
 use super::source::{Class, parse};
-use crate::support::wire::{Heard, WireReader};
+use crate::support::player_wire::{Heard, WireReader};
 
 /// What is known of an encoder.
 #[derive(Debug, Clone, Copy)]

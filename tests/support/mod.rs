@@ -6,6 +6,7 @@ pub mod client;
 pub mod clips;
 pub mod flv;
 pub mod naive_reader;
+pub mod player_wire;
 pub mod programs;
 pub mod server;
 pub mod session;

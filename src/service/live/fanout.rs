@@ -35,7 +35,7 @@ impl Live {
         }
     }
 
-    fn owned(
+    pub(super) fn owned(
         &mut self,
         key: &StreamKey,
         epoch: Epoch,

@@ -201,7 +201,10 @@ impl Live {
             self.hand_over(awaited.key, successor);
         } else if let Some(unpublished) = awaited.left {
             self.release(directory, key, epoch, unpublished, now);
-        } else if let Some((_, sender)) = self.publishers.iter().find(|(_, p)| p.epoch == epoch) {
+        } else if let Some(owner) = self.owned(key, epoch).and_then(|stream| stream.owner_mut()) {
+            // One that was evicted here has a successor whose name is still on its way.
+            let publisher = owner.publisher;
+            let Some(sender) = self.publishers.get(publisher) else { return };
             self.actions.push(Action::PublishReady(sender.connection, sender.msid));
             self.greet_followers(sender.stream);
         }
