@@ -34,7 +34,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use world::{State, World};
 
-const SEEDS: u64 = 4_000;
+const SEEDS: u64 = 2_000;
 const STEPS: usize = 300;
 
 fn number(name: &str) -> Option<u64> {

@@ -101,7 +101,7 @@ impl Live {
     }
 
     /// Players that joined in this very turn start before the keyframes are forgotten.
-    fn start_players(&mut self, slot: usize, now: Millis) {
+    pub(super) fn start_players(&mut self, slot: usize, now: Millis) {
         let Self { streams, players, config, .. } = self;
         let Some(stream) = streams.get_mut(slot) else { return };
         for &player in &stream.players {

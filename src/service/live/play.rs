@@ -43,14 +43,19 @@ impl Live {
             self.leave(directory, slot);
             return PlayAnswer::Refused(Status::PlayStreamNotFound, "No such stream.");
         }
+        let is_fed = subscribed.feed == Feed::Live;
+        let epoch = self.streams.get(slot).map(|stream| stream.epoch);
+        if !is_fed || epoch <= Some(subscribed.since) {
+            // The log shows what is over, other loops have not told yet: only those who were there
+            // before may still start in it.
+            self.start_players(slot, now);
+            if let Some(stream) = self.streams.get_mut(slot) {
+                stream.log.close_gop();
+            }
+        }
         let Some(stream) = self.streams.get_mut(slot) else {
             return PlayAnswer::Refused(Status::PlayStreamNotFound, "No such stream.");
         };
-        let is_fed = subscribed.feed == Feed::Live;
-        if !is_fed || stream.epoch <= subscribed.since {
-            // The log shows what is over: other loops have not told yet.
-            stream.log.close_gop();
-        }
         let cursor = Cursor::join(&stream.log, duration_ms);
         let player = Player {
             connection: who.0,
