@@ -173,6 +173,52 @@ fn amf3_values_are_skipped_and_scalars_read() {
     assert_eq!(first(&[0x11, 0x0a, 7]), Err(ProtocolError::AmfMarker { marker: 0x0a }));
 }
 
+#[test]
+fn every_amf3_value_is_skipped_as_a_whole_and_none_is_read_in_part() {
+    let table: &[(&str, &str)] = &[
+        ("undefined", "00"),
+        ("null", "01"),
+        ("false", "02"),
+        ("true", "03"),
+        ("integer of one byte", "047f"),
+        ("integer of two bytes", "04ff7f"),
+        ("integer of three bytes", "04ffff7f"),
+        ("integer of four bytes", "04ffffffff"),
+        ("double", "053ff8000000000000"),
+        ("string", "06056162"),
+        ("empty string", "0601"),
+        ("string reference", "0602"),
+        ("XML document", "07056162"),
+        ("date", "08013ff8000000000000"),
+        ("date reference", "0802"),
+        ("array, dense", "09050104010402"),
+        ("array, associative", "0901036104010362040201"),
+        ("array reference", "0902"),
+        ("object, anonymous and dynamic", "0a0b010361040101"),
+        ("object, class and sealed members", "0a2305436303610362 0401 0402"),
+        ("object, traits by reference", "0905010a1301036104010a010402"),
+        ("object reference", "0a02"),
+        ("XML", "0b056162"),
+        ("byte array", "0c05abcd"),
+        ("vector of int", "0d050000000001ffffffff"),
+        ("vector of uint", "0e03010000000 1"),
+        ("vector of double", "0f03003ff8000000000000"),
+        ("vector of object", "100500056162 0401 0601"),
+        ("dictionary", "1105000401060361 06036203"),
+        ("dictionary reference", "1102"),
+    ];
+    for (name, encoding) in table {
+        let encoding = hex(&encoding.replace(' ', ""));
+        let bytes = [&[0x11], &encoding[..], &[5]].concat();
+        let mut reader = Reader::new(&bytes);
+        assert_eq!(reader.next(), Ok(Some(Value::Amf3(&encoding))), "{name}");
+        assert_eq!(reader.next(), Ok(Some(Value::Null)), "{name}");
+        for len in 1..=encoding.len() {
+            assert_eq!(first(&bytes[..len]), Err(ProtocolError::AmfTruncated), "{name} of {len}");
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {

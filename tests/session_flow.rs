@@ -181,6 +181,29 @@ fn abort_forgets_what_has_come_of_a_message() {
     }
 }
 
+/// INVARIANT N9: memory grows with the bytes that come, at most to twice of them.
+#[test]
+fn an_announced_length_reserves_nothing() {
+    let budget = Budget::new(1 << 24);
+    let mut session = ServerSession::new(config(128), Arc::clone(&budget), Millis(0));
+    let hello = [&[3; 3073][..], &connect("live"), &call("8/1 publish 5 null s")].concat();
+    feed(&mut session, &hello, &mut Vec::new()).unwrap();
+    assert_eq!(budget.used(), 0, "nothing is unfinished");
+    for (csid, kind, length) in
+        [(10, 18, [0x10, 0, 0]), (11, 20, [1, 0, 0]), (12, 22, [0x80, 0, 0])]
+    {
+        let header = [&[csid, 0, 0, 0][..], &length, &[kind, 1, 0, 0, 0]].concat();
+        let before = budget.used();
+        for (index, part) in [header, vec![7; 60], vec![7; 60]].iter().enumerate() {
+            feed(&mut session, part, &mut Vec::new()).unwrap();
+            assert!(budget.used() - before <= index * 2 * 60, "{} bytes", budget.used());
+        }
+    }
+    assert_eq!(session.partial_bytes(), budget.used());
+    drop(session);
+    assert_eq!(budget.used(), 0);
+}
+
 fn acknowledged(out: &[u8]) -> Vec<u32> {
     let number = |reply: &String| u32::from_str_radix(reply.strip_prefix("2/0/3 ")?, 16).ok();
     replies(out).iter().filter_map(number).collect()
