@@ -3,13 +3,12 @@
 mod support;
 
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use millrace::media::clip::Clip;
 use millrace::media::tag::{TagClass, classify};
 use millrace::rtmp::session::{ClientRole, MediaKind};
 use rustix::process::Signal;
-use support::{Client, Got, Message, PATIENCE, Server};
+use support::{Client, Got, Message, Server};
 
 static CLIP: &[u8] = include_bytes!("../src/net/demo.flv");
 
@@ -132,14 +131,12 @@ fn a_demo_whose_app_is_not_allowed_is_refused_and_says_so_once() {
 
 #[test]
 fn a_server_with_a_demo_ends_like_any_other() {
-    let mut server = demo(&["--grace", "20"]);
+    // The harness waits less than this grace, so it is not what ends the server.
+    let mut server = demo(&["--grace", "60"]);
     let mut player = Client::play(server.address(), "live/demo");
     player.message_of(MediaKind::Video);
     server.signal(Signal::TERM);
-    let began = std::time::Instant::now();
     assert_eq!(server.wait().code(), Some(0));
-    drop(player);
-    assert!(began.elapsed() < Duration::from_secs(20).min(PATIENCE), "not by the grace's end");
 }
 
 #[test]
