@@ -6,7 +6,7 @@
 //!
 //! INVARIANT (N1): what a budget leaves undone stays on the ready list.
 //! INVARIANT (N2): bytes queued from any path put the connection on the flush list; only
-//! [`flush`] writes to a socket.
+//! `flush` writes to a socket.
 //! INVARIANT (N4): nothing here blocks but poll.
 
 mod accept;
