@@ -150,6 +150,29 @@ fn payload_that_looks_like_a_repeated_timestamp_is_payload_once_the_peer_is_know
     check_every_cut(&stream, 128, &expected, "mimic");
 }
 
+/// QUIRK: FMS writes the current absolute time into the field of a type-3 start.
+#[test]
+fn a_type_3_start_may_carry_a_new_absolute_extended_timestamp() {
+    let start = 0x0100_0000_u32;
+    let mut stream = vec![6, 255, 255, 255, 0, 0, 2, 9, 1, 0, 0, 0];
+    stream.extend(start.to_be_bytes());
+    stream.extend([7, 7]);
+    let times = [start, start + 40, start + 80, start + 65_535];
+    for time in &times[1..] {
+        stream.push(0xC6);
+        stream.extend(time.to_be_bytes());
+        stream.extend([7, 7]);
+    }
+    let expected: Vec<Message> = times.iter().map(|&time| (6, time, 9, 1, vec![7, 7])).collect();
+    check_every_cut(&stream, 128, &expected, "absolute type 3");
+    // Further ahead it is no time: the peer leaves it out, and these are the body's bytes.
+    let mut stream = stream[..18].to_vec();
+    stream[6] = 4;
+    stream.extend([7, 7, 0xC6, 2, 0, 0, 0]);
+    let expected = [(6, start, 9, 1, vec![7; 4]), (6, start, 9, 1, vec![2, 0, 0, 0])];
+    check_every_cut(&stream, 128, &expected, "no absolute type 3");
+}
+
 #[test]
 fn captured_clients_yield_their_messages_at_every_cut() {
     let file = vectors("captured.json");

@@ -200,3 +200,36 @@ fn received_bytes_are_acknowledged_and_pings_answered() {
         assert_eq!(publisher.until(is_window).body, [0, 0x10, 0, 0]);
     }
 }
+
+#[test]
+fn one_connection_publishes_two_streams_and_plays_both_at_once() {
+    for loops in ["1", "3"] {
+        let server = Server::start(&["--loops", loops]);
+        let mut wire = Wire::connect(server.address());
+        let (a, b) = (wire.publish("a"), wire.publish("b"));
+        let (play_a, play_b) = (wire.play("a"), wire.play("b"));
+        assert_eq!([a, b, play_a, play_b], [1, 2, 3, 4]);
+        for number in 0..3 {
+            for (publisher, player) in [(a, play_a), (b, play_b)] {
+                let number = number * 10 + u64::from(publisher);
+                wire.video(publisher, 40, &body::key(number, 70_000));
+                let frame = wire.media();
+                assert_eq!((frame.msid, body::number(&frame.body)), (player, number));
+            }
+        }
+        // The end of one leaves the other alone.
+        wire.call(0, "FCUnpublish", "a");
+        wire.status(a, "NetStream.Unpublish.Success");
+        wire.status(play_a, "NetStream.Play.UnpublishNotify");
+        wire.video(b, 80, &body::inter(99, 500));
+        let frame = wire.media();
+        assert_eq!((frame.msid, body::number(&frame.body)), (play_b, 99));
+        wire.command(0, "deleteStream", |writer| {
+            writer.null().number(f64::from(play_b));
+        });
+        wire.call(play_b, "play", "b");
+        wire.status(play_b, "NetStream.Play.Start");
+        let frame = wire.media();
+        assert_eq!((frame.msid, body::number(&frame.body)), (play_b, 22), "from the keyframe on");
+    }
+}
