@@ -1,7 +1,7 @@
 //! Listening sockets and the options of accepted ones.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use mio::net::{TcpListener, TcpStream};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
@@ -47,20 +47,20 @@ impl SocketOptions {
 /// # Errors
 /// What the kernel says.
 pub fn bind(address: SocketAddr, backlog: i32, reuseport: bool) -> io::Result<TcpListener> {
-    match listen(address, backlog, reuseport) {
-        Err(error) if is_no_ipv6(address, &error) => {
-            let any = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), address.port());
-            listen(any, backlog, reuseport)
-        }
-        result => result,
-    }
+    listen(address, backlog, reuseport).or_else(|error| match fallback(address, &error) {
+        Some(address) => listen(address, backlog, reuseport),
+        None => Err(error),
+    })
 }
 
-fn is_no_ipv6(address: SocketAddr, error: &io::Error) -> bool {
+/// Where to listen instead when `address` means everywhere and the host has no IPv6.
+#[must_use]
+pub fn fallback(address: SocketAddr, error: &io::Error) -> Option<SocketAddr> {
     const EAFNOSUPPORT: i32 = 97;
     const EADDRNOTAVAIL: i32 = 99;
     let no_family = matches!(error.raw_os_error(), Some(EAFNOSUPPORT | EADDRNOTAVAIL));
-    address.is_ipv6() && address.ip().is_unspecified() && no_family
+    let is_everywhere = address.is_ipv6() && address.ip().is_unspecified();
+    (is_everywhere && no_family).then(|| (Ipv4Addr::UNSPECIFIED, address.port()).into())
 }
 
 fn listen(address: SocketAddr, backlog: i32, reuseport: bool) -> io::Result<TcpListener> {

@@ -45,3 +45,10 @@ pub fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
         std::thread::park_timeout(Duration::from_millis(10));
     }
 }
+
+/// What `ss` (package iproute2) shows for `filter`, one socket a line.
+pub fn ss(flags: &str, filter: &str) -> Vec<String> {
+    let output = std::process::Command::new("ss").arg(flags).arg(filter).output().unwrap();
+    assert!(output.status.success(), "ss {flags} {filter}");
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
