@@ -146,7 +146,11 @@ impl Connection {
         ConnectionId { slot, generation: self.generation }
     }
 
-    /// Acknowledge at once: clients that write with Nagle's algorithm on wait for it.
+    /// Acknowledge at once.
+    ///
+    /// QUIRK: libavformat and rtmp2src write their commands in small pieces with Nagle's algorithm
+    /// on: each waits for the acknowledgement of the one before, which the kernel delays by 40 ms.
+    /// Test: `tests/startup.rs::small_writes_are_acknowledged_at_once_until_media_starts`.
     pub fn acknowledge_at_once(&self) {
         // A failure costs 40 ms of start-up time, nothing else.
         let _ = SockRef::from(&self.stream).set_tcp_quickack(true);
