@@ -193,6 +193,7 @@ impl Cursor {
         if self.wants.paused {
             return;
         }
+        self.pass_unwanted(log);
         if self.started && self.place.next >= log.head() && self.prefix.is_none() {
             self.init_generation = Some(log.init().generation());
             self.burst_ms = 0;
@@ -207,6 +208,30 @@ impl Cursor {
             self.try_start(log, budget, now);
         }
         debug_assert!(!self.started || self.place.next >= log.base());
+    }
+
+    /// Frames that this player does not want are behind it as soon as nothing lies before them: they
+    /// are no lag, and the end of its duration may stand right after them.
+    fn pass_unwanted(&mut self, log: &StreamLog) {
+        if !self.started || self.prefix.is_some() {
+            return;
+        }
+        while let Some(frame) = log.frame(self.place.next) {
+            let is_end = self.end.is_some_and(|end| self.place.next >= end);
+            let mut place = self.place;
+            if is_end || self.is_over(frame) || self.passes(&mut place, frame, log) {
+                return;
+            }
+            self.place = place;
+        }
+    }
+
+    /// Moves `place` behind `frame`, the next one; whether this player takes it.
+    fn passes(&self, place: &mut Place, frame: &Frame, log: &StreamLog) -> bool {
+        place.key_seen &= !log.begins_epoch(place.next);
+        place.next += 1;
+        place.key_seen |= log.opens_gop(frame);
+        self.takes(frame, place.key_seen)
     }
 
     /// What to write next, in order, starting with the rest of the frame in flight.
@@ -277,10 +302,7 @@ impl Cursor {
             if self.is_over(frame) {
                 return None;
             }
-            place.key_seen &= !log.begins_epoch(place.next);
-            place.next += 1;
-            place.key_seen |= log.opens_gop(frame);
-            if self.takes(frame, place.key_seen) {
+            if self.passes(place, frame, log) {
                 return Some(frame);
             }
         }

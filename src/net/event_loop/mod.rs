@@ -293,19 +293,26 @@ impl EventLoop {
 
     /// Carries out what live streams decided, until nothing is left to decide.
     fn settle_live(&mut self) {
-        loop {
-            for post in std::mem::take(&mut self.live.posts) {
+        while !self.live.is_settled() || !self.own_mail.is_empty() {
+            // The lists keep their memory: a frame allocates nothing here.
+            let mut posts = std::mem::take(&mut self.live.posts);
+            for post in posts.drain(..) {
                 if post.to == self.id {
                     self.own_mail.push_back(post.message);
                 } else {
                     self.outbox.post(post.to.0, Message::Live(post.message));
                 }
             }
-            for action in std::mem::take(&mut self.live.actions) {
+            self.live.posts = posts;
+            let mut actions = std::mem::take(&mut self.live.actions);
+            for action in actions.drain(..) {
                 self.act(action);
             }
-            let Some(message) = self.own_mail.pop_front() else { break };
-            self.handle_live(message);
+            actions.append(&mut self.live.actions);
+            self.live.actions = actions;
+            if let Some(message) = self.own_mail.pop_front() {
+                self.handle_live(message);
+            }
         }
     }
 

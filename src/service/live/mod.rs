@@ -177,6 +177,12 @@ impl Live {
         &self.config.setup.budget
     }
 
+    /// Whether nothing that was decided waits to be carried out.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.posts.is_empty() && self.actions.is_empty()
+    }
+
     /// The publisher in a slot.
     #[must_use]
     pub fn publisher(&self, slot: usize) -> Option<&Publisher> {
