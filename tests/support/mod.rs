@@ -5,6 +5,7 @@ pub mod body;
 pub mod client;
 pub mod clips;
 pub mod flv;
+pub mod frames;
 pub mod naive_reader;
 pub mod player_wire;
 pub mod programs;
