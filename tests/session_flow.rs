@@ -271,6 +271,11 @@ fn every_deadline_ends_the_session_that_misses_it() {
     feed(&mut shy, &raw(2, 0, 4, &hex("000600000d0f")), &mut Vec::new()).unwrap();
     assert_eq!(shy.handle_timeout(Millis(9_999), &mut Vec::new()), Ok(()));
     assert_eq!(shy.handle_timeout(Millis(10_000), &mut Vec::new()), Err(Timeout::FirstCommand));
+    // The time for connect counts from the end of the handshake, whatever comes meanwhile.
+    let mut slow = ServerSession::new(config(128), Budget::new(1 << 20), Millis(0));
+    slow.handle_input(&mut &[3; 3073][..], &mut Vec::new(), Millis(5_000)).unwrap();
+    slow.handle_input(&mut &raw(7, 0, 99, &[0])[..], &mut Vec::new(), Millis(9_000)).unwrap();
+    assert_eq!(slow.poll_timeout(), Some(Millis(15_000)));
     let mut idle = connected_peer(128);
     feed(&mut idle, &connect("live"), &mut Vec::new()).unwrap();
     assert_eq!(idle.handle_timeout(Millis(180_000), &mut Vec::new()), Ok(()), "no ping either");
