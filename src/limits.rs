@@ -143,6 +143,10 @@ pub const FLUSH_SLICE_WRITES: usize = 256;
 /// Slices in one vectored write: 1 KiB of stack.
 /// Test: tests/turns.rs::a_write_takes_so_many_slices_and_bytes_and_the_rest_follows
 pub const WRITE_SLICES_MAX: usize = 64;
+/// Frames with a header of their own (players on another message stream than 1) in one write:
+/// 512 bytes of stack.
+/// Test: tests/live_streams.rs::a_player_on_another_msid_gets_the_same_bytes_with_its_own_msid
+pub const WRITE_HEADERS_MAX: usize = 16;
 /// Bytes offered in one vectored write, give or take one frame segment.
 /// Test: tests/turns.rs::a_write_takes_so_many_slices_and_bytes_and_the_rest_follows
 pub const WRITE_BYTES_MAX: usize = 256 * 1024;

@@ -16,14 +16,8 @@ fn publisher(server: &Server, path: &str) -> Client {
     publisher.video(1000, &body::key(1, 5_000));
     publisher.audio(1005, &body::audio(2, 300));
     publisher.video(1040, &body::inter(3, 1_000));
-    frames(server, 5);
+    server.has_frames(path, 5);
     publisher
-}
-
-/// Waits until the server has `count` frames of the only publisher.
-fn frames(server: &Server, count: u64) {
-    let wanted = format!("\"frames_in\":{count},");
-    server.stats_when("the frames", |stats| stats["loops"].to_string().contains(&wanted));
 }
 
 #[test]
@@ -138,7 +132,7 @@ fn an_audio_only_stream_starts_at_once() {
         let mut publisher = Client::publish(server.address(), "live/audio");
         publisher.audio(0, &body::aac_header());
         publisher.audio(20, &body::audio(1, 100));
-        frames(&server, 2);
+        server.has_frames("live/audio", 2);
         let mut player = Client::play(server.address(), "live/audio");
         publisher.audio(40, &body::audio(2, 100));
         publisher.audio(60, &body::audio(3, 100));
@@ -157,7 +151,7 @@ fn a_video_only_stream_starts_at_its_keyframe() {
         publisher.video(0, &body::avc_header(1));
         publisher.video(0, &body::inter(1, 100));
         publisher.video(40, &body::key(2, 100));
-        frames(&server, 3);
+        server.has_frames("live/video", 3);
         let mut player = Client::play(server.address(), "live/video");
         assert_eq!(player.message().body, body::avc_header(1));
         assert_eq!(body::number(&player.message().body), 2);
@@ -184,7 +178,7 @@ fn a_late_joiner_gets_every_tracks_sequence_start() {
         }
         let key = track(3, 0, 9);
         publisher.video(40, &key);
-        frames(&server, 4);
+        server.has_frames("live/tracks", 4);
         for _ in 0..3 {
             let mut player = Client::play(server.address(), "live/tracks");
             for start in &starts {

@@ -105,6 +105,12 @@ impl Cursor {
         self.in_flight.as_ref().map_or(0, share)
     }
 
+    /// The player leaves in the middle of a frame: that frame and the bytes of it that were
+    /// accepted. Whoever owns the socket must still send the rest.
+    pub fn take_in_flight(&mut self) -> Option<(Arc<Frame>, usize)> {
+        self.in_flight.take()
+    }
+
     /// Whether media has started to flow.
     #[must_use]
     pub fn is_started(&self) -> bool {

@@ -3,6 +3,7 @@
 //! Owns its buffers and flags. What happens to it is decided in [`super::event_loop`].
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use mio::net::TcpStream;
 use socket2::SockRef;
@@ -12,6 +13,8 @@ use super::ring::Ring;
 use super::slots::Slot;
 use super::timer_wheel::Tick;
 use crate::budget::{Charge, OverBudget};
+use crate::media::cursor::Pending;
+use crate::media::frame::Frame;
 use crate::rtmp::Msid;
 use crate::rtmp::session::ServerSession;
 use crate::service::publisher::ConnectionId;
@@ -53,6 +56,30 @@ pub struct Closing {
     pub fin_sent: bool,
 }
 
+/// The rest of a frame whose player has left in the middle of it: the socket still needs it (N3).
+#[derive(Debug)]
+pub struct Rest {
+    /// The frame.
+    pub frame: Arc<Frame>,
+    /// Wire bytes of it that were accepted.
+    pub offset: usize,
+    /// The message stream it belongs to.
+    pub msid: Msid,
+}
+
+impl Rest {
+    /// What is left to write.
+    #[must_use]
+    pub fn pending(&self) -> Pending<'_> {
+        Pending { frame: &self.frame, offset: self.offset }
+    }
+
+    /// Its part of the frame's bytes.
+    fn charged_bytes(&self) -> usize {
+        self.frame.charged_bytes() / Arc::strong_count(&self.frame).max(1)
+    }
+}
+
 /// See the module documentation.
 #[derive(Debug)]
 pub struct Connection {
@@ -62,6 +89,8 @@ pub struct Connection {
     pub session: ServerSession,
     /// Own outgoing bytes.
     pub out: OutQueue,
+    /// Goes before everything else.
+    pub rest: Option<Box<Rest>>,
     /// Leased while unread bytes are in it.
     pub ring: Option<Ring>,
     /// Input behind an unanswered publish.
@@ -137,7 +166,8 @@ impl Connection {
     #[must_use]
     pub fn charged_bytes(&self) -> usize {
         let held = self.held.as_ref().map_or(0, |held| held.charge.bytes());
-        held + self.charge.bytes() + self.out.charged_bytes() + self.session.partial_bytes()
+        let rest = self.rest.as_ref().map_or(0, |rest| rest.charged_bytes());
+        held + rest + self.charge.bytes() + self.out.charged_bytes() + self.session.partial_bytes()
     }
 
     /// Its name outside the loop.

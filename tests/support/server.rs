@@ -110,6 +110,15 @@ impl Server {
         eventually(what, || Some(self.stats()).filter(&matches))
     }
 
+    /// Waits until `count` audio and video messages of the publisher of `key` are in its log.
+    pub fn has_frames(&self, key: &str, count: u64) {
+        let is_it = |stream: &Value| stream["key"] == key && stream["frames_in"] == count;
+        let in_loop = |of: &Value| of["streams"].as_array().unwrap().iter().any(is_it);
+        self.stats_when("the publisher's frames", |stats| {
+            stats["loops"].as_array().unwrap().iter().any(in_loop)
+        });
+    }
+
     /// One figure of the totals.
     pub fn total(&self, name: &str) -> u64 {
         self.stats()["total"][name].as_u64().unwrap()

@@ -117,6 +117,7 @@ impl EventLoop {
             stream,
             session,
             out: OutQueue::new(&shared.budget),
+            rest: None,
             ring: None,
             held: None,
             pending: None,

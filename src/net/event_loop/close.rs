@@ -1,11 +1,13 @@
 //! The end of a connection: one function closes, with one reason.
 
+use std::io::ErrorKind;
 use std::net::Shutdown;
 use std::sync::Arc;
 
 use super::{EventLoop, find, push_flush, push_ready};
 use crate::limits::CLOSE_LINGER_MS;
-use crate::net::connection::Closing;
+use crate::net::connection::{Closing, Connection};
+use crate::rtmp::Msid;
 use crate::rtmp::session::Status;
 use crate::service::CloseReason;
 use crate::service::message::Epoch;
@@ -47,10 +49,6 @@ impl EventLoop {
         reason: CloseReason,
         fin_at: Millis,
     ) {
-        if self.is_mid_frame(id) {
-            // Nothing may follow half a message (N3), so nobody would read the status.
-            return self.close(id, reason);
-        }
         self.leave_streams(id);
         let Some(connection) = find(&mut self.connections, id) else { return };
         if connection.closing.is_some() {
@@ -72,7 +70,8 @@ impl EventLoop {
         let now = self.now;
         let Some(connection) = find(&mut self.connections, id) else { return };
         let Some(closing) = &mut connection.closing else { return };
-        if connection.out.is_empty() && !closing.fin_sent && closing.fin_at <= now {
+        let is_flushed = connection.out.is_empty() && connection.rest.is_none();
+        if is_flushed && !closing.fin_sent && closing.fin_at <= now {
             closing.fin_sent = true;
             closing.drop_at = now.plus(CLOSE_LINGER_MS);
             if connection.stream.shutdown(Shutdown::Write).is_err() {
@@ -103,17 +102,15 @@ impl EventLoop {
         };
         ring.consume(ring.len());
         let filled = ring.fill(&mut connection.stream);
-        let ended = match filled {
-            Ok(0) => true,
-            Ok(_) => {
-                push_ready(&mut self.ready, connection, id);
-                false
-            }
-            Err(error) => !matches!(
-                error.kind(),
-                std::io::ErrorKind::WouldBlock | std::io::ErrorKind::Interrupted
-            ),
+        let (ended, again) = match filled.map_err(|error| error.kind()) {
+            Ok(0) => (true, false),
+            Ok(_) | Err(ErrorKind::Interrupted) => (false, true),
+            Err(ErrorKind::WouldBlock) => (false, false),
+            Err(_) => (true, false),
         };
+        if again {
+            push_ready(&mut self.ready, connection, id);
+        }
         self.rings.give_back(ring);
         if ended {
             self.close(id, CloseReason::PeerClosed);
@@ -138,28 +135,28 @@ impl EventLoop {
         if connection.closing.is_some() {
             return;
         }
-        for &(msid, _) in &connection.publishers {
-            connection.session.notify(
-                msid,
-                Status::UnpublishSuccess,
-                connection.out.buffer(),
-                self.now,
-            );
+        let publishing: Vec<Msid> = connection.publishers.iter().map(|&(msid, _)| msid).collect();
+        let refusal = (Status::PublishRejected, "Shutting down.");
+        for msid in publishing {
+            end_publisher(connection, msid, refusal, self.now);
+        }
+        if let Some(waiting) = connection.pending.as_ref().map(|pending| pending.msid) {
+            end_publisher(connection, waiting, refusal, self.now);
         }
         let players = std::mem::take(&mut connection.players);
-        let mut mid_frame = false;
         for &slot in &players {
             let Some((player, log)) = self.live.player(slot) else { continue };
             player.cursor.end_here(log);
             player.is_ending = true;
-            mid_frame = true;
         }
+        // The names are given up now; players stay until everything before the end is out.
+        self.leave_streams(id);
+        let Some(connection) = find(&mut self.connections, id) else { return };
         connection.players = players;
-        if mid_frame {
-            // The flush tells the player when everything before the end is out.
-            return push_flush(&mut self.flush, connection, id);
+        if connection.players.is_empty() {
+            return self.close_after_flush(id, CloseReason::Shutdown, self.now);
         }
-        self.close_after_flush(id, CloseReason::Shutdown, self.now);
+        push_flush(&mut self.flush, connection, id);
     }
 
     /// The grace time is over: whoever is still there goes without more words.
@@ -170,13 +167,6 @@ impl EventLoop {
         }
     }
 
-    fn is_mid_frame(&mut self, id: ConnectionId) -> bool {
-        let Self { connections, live, .. } = self;
-        let Some(connection) = find(connections, id) else { return false };
-        let mut players = connection.players.iter();
-        players.any(|&slot| live.player(slot).is_some_and(|(p, _)| p.cursor.is_mid_frame()))
-    }
-
     /// Gives up names and subscriptions; a publisher that goes this way was lost.
     fn leave_streams(&mut self, id: ConnectionId) {
         let Some(connection) = find(&mut self.connections, id) else { return };
@@ -184,14 +174,13 @@ impl EventLoop {
             return;
         }
         let publishers = std::mem::take(&mut connection.publishers);
-        let players = std::mem::take(&mut connection.players);
+        let players = connection.players.clone();
         let shared = Arc::clone(&self.shared);
-        let directory = &mut shared.directory();
         for (_, slot) in publishers {
-            self.live.unpublish(directory, slot, false, self.now);
+            self.live.unpublish(&mut shared.directory(), slot, false, self.now);
         }
         for slot in players {
-            self.live.stop(directory, slot);
+            self.stop_player(id, slot);
         }
     }
 
@@ -199,5 +188,14 @@ impl EventLoop {
         if let Some(count) = self.counters.closes.get_mut(reason.index()) {
             *count += 1;
         }
+    }
+}
+
+/// Tells a publisher that its publish is over, or refuses one that has not been answered yet.
+fn end_publisher(connection: &mut Connection, msid: Msid, refusal: (Status, &str), now: Millis) {
+    let out = connection.out.buffer();
+    match connection.pending.take_if(|pending| pending.msid == msid) {
+        Some(_) => connection.session.reject_publish(msid, refusal.0, refusal.1, out),
+        None => connection.session.notify(msid, Status::UnpublishSuccess, out, now),
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{EventLoop, find, push_flush, push_ready};
-use crate::net::connection::PendingPublish;
+use crate::net::connection::{PendingPublish, Rest};
 use crate::rtmp::Msid;
 use crate::rtmp::session::{PlayRequest, Status};
 use crate::service::directory::Claim;
@@ -135,15 +135,28 @@ impl EventLoop {
         let Some(connection) = find(&mut self.connections, id) else { return };
         connection.publishers.retain(|&(_, other)| other != slot);
         self.live.unpublish(&mut shared.directory(), slot, true, self.now);
+        self.arm(id);
     }
 
     pub(super) fn handle_stop_play(&mut self, id: ConnectionId, msid: Msid) {
+        let Some(connection) = find(&mut self.connections, id) else { return };
+        let live = &self.live;
+        let of_msid = |slot: &usize| live.playing(*slot).is_some_and(|(p, _)| p.msid == msid);
+        let Some(&slot) = connection.players.iter().find(|slot| of_msid(slot)) else { return };
+        self.stop_player(id, slot);
+        self.arm(id);
+    }
+
+    /// Takes a player off its connection. The rest of a frame that is partly written stays (N3).
+    pub(super) fn stop_player(&mut self, id: ConnectionId, slot: usize) {
         let shared = Arc::clone(&self.shared);
         let Some(connection) = find(&mut self.connections, id) else { return };
-        let live = &mut self.live;
-        let of_msid = |&slot: &usize| live.player(slot).is_some_and(|(p, _)| p.msid == msid);
-        let Some(at) = connection.players.iter().position(of_msid) else { return };
-        let slot = connection.players.remove(at);
+        connection.players.retain(|&other| other != slot);
+        if let Some((player, _)) = self.live.player(slot)
+            && let Some((frame, offset)) = player.cursor.take_in_flight()
+        {
+            connection.rest = Some(Box::new(Rest { frame, offset, msid: player.msid }));
+        }
         self.live.stop(&mut shared.directory(), slot);
     }
 

@@ -10,6 +10,7 @@
 //! INVARIANT (N4): nothing here blocks but poll.
 
 mod accept;
+mod batch;
 mod close;
 mod commands;
 mod flush;

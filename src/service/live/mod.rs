@@ -196,6 +196,14 @@ impl Live {
         Some((player, &mut stream.log))
     }
 
+    /// As [`Live::player`], to look at.
+    #[must_use]
+    pub fn playing(&self, slot: usize) -> Option<(&Player, &StreamLog)> {
+        let player = self.players.get(slot)?;
+        let stream = self.streams.get(player.stream)?;
+        Some((player, &stream.log))
+    }
+
     /// When the player in a slot gives up waiting for a publisher.
     #[must_use]
     pub fn player_waits_until(&self, slot: usize) -> Option<Millis> {
