@@ -135,9 +135,7 @@ impl Wire {
 
     /// connect with an `app`; returns the code of the answer.
     pub fn connect_app(&mut self, app: &str) -> String {
-        self.command(0, "connect", |writer| {
-            writer.object().text("app", app.as_bytes()).end();
-        });
+        self.command(0, "connect", |writer| writer.object().text("app", app.as_bytes()).end());
         self.until(|packet| matches!(packet.name().as_str(), "_result" | "_error")).code()
     }
 
@@ -189,7 +187,7 @@ impl Wire {
         &mut self,
         msid: u32,
         name: &str,
-        arguments: impl FnOnce(&mut Writer<'_>),
+        arguments: impl for<'a, 'b> FnOnce(&'a mut Writer<'b>) -> &'a mut Writer<'b>,
     ) -> f64 {
         self.transaction += 1.0;
         let body = command_body(name, self.transaction, arguments);
@@ -199,16 +197,12 @@ impl Wire {
 
     /// A command whose arguments are null and a name.
     pub fn call(&mut self, msid: u32, name: &str, argument: &str) -> f64 {
-        self.command(msid, name, |writer| {
-            writer.null().string(argument.as_bytes());
-        })
+        self.command(msid, name, |writer| writer.null().string(argument.as_bytes()))
     }
 
     /// createStream; the id.
     pub fn create_stream(&mut self) -> u32 {
-        let transaction = self.command(0, "createStream", |writer| {
-            writer.null();
-        });
+        let transaction = self.command(0, "createStream", |w| w.null());
         let is_mine = |p: &Packet| p.name() == "_result" && p.transaction() == transaction;
         let body = self.until(is_mine).body;
         let mut reader = Reader::new(&body);
@@ -329,7 +323,7 @@ impl Wire {
 pub fn command_body(
     name: &str,
     transaction: f64,
-    arguments: impl FnOnce(&mut Writer<'_>),
+    arguments: impl for<'a, 'b> FnOnce(&'a mut Writer<'b>) -> &'a mut Writer<'b>,
 ) -> Vec<u8> {
     let mut body = Vec::new();
     let mut writer = Writer::new(&mut body);
