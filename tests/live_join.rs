@@ -251,7 +251,9 @@ fn an_empty_app_and_any_spelling_of_a_command_are_accepted() {
         let stream = std::net::TcpStream::connect(server.address()).unwrap();
         let mut wire = Wire::handshake(stream);
         assert_eq!(wire.connect_app(""), "NetConnection.Connect.Success");
-        wire.command(0, "CreateStream", |w| w.null());
+        wire.command(0, "CreateStream", |w| {
+            w.null();
+        });
         wire.until(|packet| packet.name() == "_result");
         wire.call(1, "publish", "name");
         wire.status(1, "NetStream.Publish.Start");

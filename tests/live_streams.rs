@@ -140,12 +140,18 @@ fn every_way_to_stop_and_play_again_works_on_one_connection() {
         assert_eq!(numbers(&mut wire, msid, 3), [1, 2, 3]);
         for stop in ["closeStream", "deleteStream", "play(false)", "another play"] {
             match stop {
-                "closeStream" => drop(wire.command(msid, stop, |w| w.null())),
+                "closeStream" => drop(wire.command(msid, stop, |w| {
+                    w.null();
+                })),
                 "deleteStream" => {
-                    wire.command(0, stop, |w| w.null().number(f64::from(msid)));
+                    wire.command(0, stop, |w| {
+                        w.null().number(f64::from(msid));
+                    });
                     msid = wire.create_stream();
                 }
-                "play(false)" => drop(wire.command(msid, "play", |w| w.null().boolean(false))),
+                "play(false)" => drop(wire.command(msid, "play", |w| {
+                    w.null().boolean(false);
+                })),
                 _ => {}
             }
             wire.call(msid, "play", "again");
@@ -166,7 +172,9 @@ fn a_player_that_stops_in_the_middle_of_a_frame_gets_its_rest_before_anything_el
         let msid = wire.play("half");
         publisher.video(120, &body::inter(4, 3_000_000));
         begun(&server);
-        wire.command(msid, "closeStream", |w| w.null());
+        wire.command(msid, "closeStream", |w| {
+            w.null();
+        });
         wire.call(msid, "play", "half");
         assert_eq!(numbers(&mut wire, msid, 4), [1, 2, 3, 4]);
         wire.status(msid, "NetStream.Play.Start");
@@ -202,13 +210,17 @@ fn pause_in_the_middle_of_a_frame_is_answered_behind_it_and_unpause_begins_anew(
         let msid = wire.play("pause");
         publisher.video(120, &body::inter(4, 1_000_000));
         begun(&server);
-        wire.command(msid, "pause", |w| w.null().boolean(true).number(0.0));
+        wire.command(msid, "pause", |w| {
+            w.null().boolean(true).number(0.0);
+        });
         assert_eq!(numbers(&mut wire, msid, 4), [1, 2, 3, 4]);
         wire.status(msid, "NetStream.Pause.Notify");
         publisher.video(160, &body::inter(5, 100));
         publisher.video(200, &body::key(6, 100));
         server.has_frames("live/pause", 8);
-        wire.command(msid, "pause", |w| w.null().boolean(false).number(0.0));
+        wire.command(msid, "pause", |w| {
+            w.null().boolean(false).number(0.0);
+        });
         wire.status(msid, "NetStream.Unpause.Notify");
         let headers = [wire.media().body, wire.media().body];
         assert_eq!(headers, [body::aac_header(), body::avc_header(1)]);
@@ -224,14 +236,20 @@ fn receive_audio_and_receive_video_switch_what_a_player_gets() {
         let mut wire = Wire::connect(server.address());
         let msid = wire.play("parts");
         assert_eq!(numbers(&mut wire, msid, 3), [1, 2, 3]);
-        wire.command(msid, "receiveVideo", |w| w.null().boolean(false));
+        wire.command(msid, "receiveVideo", |w| {
+            w.null().boolean(false);
+        });
         // An answered command shows that the ones before it were handled.
         wire.create_stream();
         publisher.video(120, &body::inter(4, 100));
         publisher.audio(125, &body::audio(5, 100));
         assert_eq!(numbers(&mut wire, msid, 1), [5]);
-        wire.command(msid, "receiveVideo", |w| w.null().boolean(true));
-        wire.command(msid, "receiveAudio", |w| w.null().boolean(false));
+        wire.command(msid, "receiveVideo", |w| {
+            w.null().boolean(true);
+        });
+        wire.command(msid, "receiveAudio", |w| {
+            w.null().boolean(false);
+        });
         wire.create_stream();
         publisher.video(160, &body::inter(6, 100));
         publisher.audio(165, &body::audio(7, 100));
@@ -248,7 +266,9 @@ fn more_message_streams_than_allowed_are_refused_and_the_connection_stays() {
     for msid in 1..=16 {
         assert_eq!(wire.create_stream(), msid);
     }
-    wire.command(0, "createStream", |w| w.null());
+    wire.command(0, "createStream", |w| {
+        w.null();
+    });
     let refusal = wire.until(|packet| packet.name() == "_error");
     assert_eq!(refusal.code(), "NetConnection.Call.Failed");
     wire.call(16, "publish", "last");
@@ -280,7 +300,7 @@ fn play_with_a_duration_ends_with_stop_and_keeps_the_connection() {
         let mut wire = Wire::connect(server.address());
         let msid = wire.create_stream();
         wire.command(msid, "play", |writer| {
-            writer.null().string(b"short").number(-2000.0).number(100.0)
+            writer.null().string(b"short").number(-2000.0).number(100.0);
         });
         assert_eq!(numbers(&mut wire, msid, 3), [1, 2, 3]);
         publisher.video(139, &body::inter(4, 100));

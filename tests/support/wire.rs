@@ -135,7 +135,9 @@ impl Wire {
 
     /// connect with an `app`; returns the code of the answer.
     pub fn connect_app(&mut self, app: &str) -> String {
-        self.command(0, "connect", |writer| writer.object().text("app", app.as_bytes()).end());
+        self.command(0, "connect", |writer| {
+            writer.object().text("app", app.as_bytes()).end();
+        });
         self.until(|packet| matches!(packet.name().as_str(), "_result" | "_error")).code()
     }
 
@@ -187,7 +189,7 @@ impl Wire {
         &mut self,
         msid: u32,
         name: &str,
-        arguments: impl for<'a, 'b> FnOnce(&'a mut Writer<'b>) -> &'a mut Writer<'b>,
+        arguments: impl FnOnce(&mut Writer<'_>),
     ) -> f64 {
         self.transaction += 1.0;
         let body = command_body(name, self.transaction, arguments);
@@ -197,12 +199,16 @@ impl Wire {
 
     /// A command whose arguments are null and a name.
     pub fn call(&mut self, msid: u32, name: &str, argument: &str) -> f64 {
-        self.command(msid, name, |writer| writer.null().string(argument.as_bytes()))
+        self.command(msid, name, |writer| {
+            writer.null().string(argument.as_bytes());
+        })
     }
 
     /// createStream; the id.
     pub fn create_stream(&mut self) -> u32 {
-        let transaction = self.command(0, "createStream", |w| w.null());
+        let transaction = self.command(0, "createStream", |w| {
+            w.null();
+        });
         let is_mine = |p: &Packet| p.name() == "_result" && p.transaction() == transaction;
         let body = self.until(is_mine).body;
         let mut reader = Reader::new(&body);
@@ -323,7 +329,7 @@ impl Wire {
 pub fn command_body(
     name: &str,
     transaction: f64,
-    arguments: impl for<'a, 'b> FnOnce(&'a mut Writer<'b>) -> &'a mut Writer<'b>,
+    arguments: impl FnOnce(&mut Writer<'_>),
 ) -> Vec<u8> {
     let mut body = Vec::new();
     let mut writer = Writer::new(&mut body);
