@@ -158,6 +158,7 @@ impl EventLoop {
             connection.rest = Some(Box::new(Rest { frame, offset, msid: player.msid }));
         }
         self.live.stop(&mut shared.directory(), slot);
+        self.arm(id);
     }
 
     pub(super) fn with_player(
