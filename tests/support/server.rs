@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
@@ -75,7 +75,8 @@ impl Server {
 
     /// All lines of stderr so far.
     pub fn lines(&self) -> Vec<String> {
-        self.lines.0.lock().unwrap().clone()
+        // A test that panicked with the lock in its hands still wants them shown.
+        self.lines.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The first line of stderr that `matches`; waits for it.
