@@ -117,6 +117,17 @@ fn commands_that_only_want_an_answer_get_it() {
 }
 
 #[test]
+fn a_name_that_is_echoed_is_cut_at_the_longest_name_there_is() {
+    let (long, longest) = ("n".repeat(60_000), "n".repeat(1024));
+    for name in ["FCPublish", "FCSubscribe", "FCUnpublish"] {
+        let (mut session, mut out) = (session_after(&[]), Vec::new());
+        feed(&mut session, &call(&format!("3/0 {name} 0 null {long}")), &mut out).unwrap();
+        assert!(replies(&out)[0].ends_with(&format!("description={longest}}}")), "{name}");
+        assert!(out.len() < 1200);
+    }
+}
+
+#[test]
 fn message_streams_are_made_in_any_spelling_and_form() {
     let result = |id: u32| format!("3/0/20 _result 2 null {id}");
     let too_many = "3/0/20 _error 2 null \

@@ -38,8 +38,11 @@ impl<'a> Command<'a> {
         self.argument()?.number()
     }
 
+    /// A name, cut where no name is longer. LIMIT: FCPublish and its kin echo it, and a command may
+    /// carry 64 KiB.
     fn name(&mut self) -> &'a [u8] {
-        self.argument().and_then(|value| value.string()).unwrap_or_default()
+        let name = self.argument().and_then(|value| value.string()).unwrap_or_default();
+        name.get(..STREAM_NAME_BYTES_MAX).unwrap_or(name)
     }
 
     fn has_transaction(&self) -> bool {
