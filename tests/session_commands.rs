@@ -120,7 +120,8 @@ fn commands_that_only_want_an_answer_get_it() {
 fn a_name_that_is_echoed_is_cut_at_the_longest_name_there_is() {
     let (long, longest) = ("n".repeat(60_000), "n".repeat(1024));
     for name in ["FCPublish", "FCSubscribe", "FCUnpublish"] {
-        let (mut session, mut out) = (session_after(&[]), Vec::new());
+        let (mut session, mut out) = (connected_peer(128), Vec::new());
+        feed(&mut session, &connect("live"), &mut Vec::new()).unwrap();
         feed(&mut session, &call(&format!("3/0 {name} 0 null {long}")), &mut out).unwrap();
         assert!(replies(&out)[0].ends_with(&format!("description={longest}}}")), "{name}");
         assert!(out.len() < 1200);
