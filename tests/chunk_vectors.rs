@@ -5,6 +5,7 @@ use millrace::rtmp::ProtocolError;
 use millrace::rtmp::chunk::writer::emit_message;
 use millrace::rtmp::chunk::{ChunkReader, ChunkWriter, MessageHeader, MessageLimits};
 use millrace::rtmp::message::aggregate;
+use millrace::rtmp::message::command::{self, Route};
 use millrace::rtmp::{Csid, Msid};
 use serde_json::Value;
 use support::{hex, vectors};
@@ -201,6 +202,35 @@ fn aggregate_messages_are_split_and_rebased() {
     for len in 0..body.len() {
         let cut: Vec<_> = aggregate::split(&body[..len], timestamp).collect();
         assert!(cut.len() <= parts.len(), "a truncated aggregate yields a prefix");
+    }
+}
+
+#[test]
+fn an_aggregate_ends_at_its_first_inconsistent_length() {
+    let tag = |kind: u8, length: u8| {
+        [&[kind, 0, 0, 2, 0, 0, 5, 0, 0, 0, 0, 1, 2, 0, 0, 0][..], &[length]].concat()
+    };
+    for (lengths, count) in [([13, 13], 2), ([13, 12], 1), ([14, 13], 0), ([0, 13], 0)] {
+        let body = [tag(8, lengths[0]), tag(9, lengths[1])].concat();
+        assert_eq!(aggregate::split(&body, 0).count(), count, "{lengths:?}");
+    }
+}
+
+#[test]
+fn commands_are_chunked_like_any_message() {
+    for chunk_size in [1, 7, 128, 60_000] {
+        for length in 0..400 {
+            let (csid, msid) = (Csid(3), Msid(0));
+            let route = Route { csid, msid, message_type: 20, chunk_size };
+            let body: Vec<u8> = (0..length).map(|index| (index % 251) as u8).collect();
+            let (mut ours, mut plain) = (vec![9], vec![9]);
+            command::emit(route, &mut ours, |writer| {
+                writer.raw(&body);
+            });
+            let header = MessageHeader { csid, timestamp: 0, length: 0, message_type: 20, msid };
+            emit_message(&header, &body, chunk_size, &mut plain);
+            assert_eq!(ours, plain, "{length} bytes in chunks of {chunk_size}");
+        }
     }
 }
 

@@ -151,6 +151,21 @@ fn a_digest_with_one_wrong_byte_gets_the_plain_answer() {
 }
 
 #[test]
+fn a_c1_without_a_version_gets_the_plain_answer_even_if_it_is_signed() {
+    let file = vectors("handshake.json");
+    let cases = file["cases"].as_array().unwrap();
+    let case = cases.iter().find(|case| case["name"] == "digest_schema1").unwrap();
+    let mut c0c1 = hex(case["c0c1"].as_str().unwrap());
+    c0c1[5..9].fill(0);
+    let at = 1 + position(&c0c1[1..], 1);
+    let digest = hmac(&key(&file, "player_30"), &[&c0c1[1..at], &c0c1[at + 32..]].concat());
+    c0c1[at..at + 32].copy_from_slice(&digest);
+    let (out, ..) = serve(&c0c1).unwrap();
+    assert_eq!(out[5..9], [0; 4]);
+    assert_eq!(out[1537..], c0c1[1..]);
+}
+
+#[test]
 fn any_first_byte_but_3_is_refused_with_nothing_written() {
     for version in (0..=255).filter(|&version| version != 3) {
         let mut out = Vec::new();

@@ -269,6 +269,12 @@ fn a_publisher_leaves_in_every_way() {
         // With two of them the name decides.
         row(BOTH, "3/0 FCUnpublish 0 null b", TWO, &[&on_fc("b"), &ended(2)]),
         row(BOTH, "3/0 FCUnpublish 0 null c", &[], &[&on_fc("c")]),
+        row(
+            &["8/1 publish 5 null a", "8/2 publish 5 null b?k=v"],
+            "3/0 FCUnpublish 0 null b",
+            TWO,
+            &[&on_fc("b"), &ended(2)],
+        ),
         row(BOTH, "3/0 deleteStream 0 null b", TWO, &[&ended(2)]),
         row(BOTH, "3/0 deleteStream 0 null 2", TWO, &[&ended(2)]),
         row(BOTH, "8/2 closeStream 0 null", TWO, &[&ended(2)]),
@@ -415,6 +421,21 @@ fn media_belong_to_the_publishing_stream_and_others_are_dropped() {
     assert_eq!(tell(raw(4, 0, 20, &amf("@setDataFrame onMetaData {a=1}"))).len(), 1);
     assert_eq!(tell(raw(4, 1, 22, &[8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 11])), ["aggregate"]);
     assert!(out.is_empty(), "media have no replies");
+}
+
+#[test]
+fn a_data_message_that_its_stream_does_not_outlive_is_forgotten() {
+    let mut session = session_after(&["8/1 publish 5 null s"]);
+    let long = amf(&format!("onMetaData {{a={}}}", "x".repeat(200)));
+    let message = raw(4, 1, 18, &long);
+    let (begun, rest) = message.split_at(12 + 128);
+    let mut tell = |bytes: &[u8]| feed(&mut session, bytes, &mut Vec::new()).unwrap();
+    assert!(tell(begun).is_empty());
+    assert_eq!(tell(&call("3/0 FCUnpublish 6 null s")), ["Unpublish { msid: Msid(1) }"]);
+    assert!(tell(rest).is_empty());
+    assert_eq!(tell(&call("8/1 publish 7 null s")), ["publish 1 s Live"]);
+    assert_eq!(tell(&message), [format!("data 0 {} bytes", long.len())]);
+    assert_eq!(session.partial_bytes(), 0);
 }
 
 #[test]
