@@ -107,8 +107,8 @@ impl Server {
     }
 
     /// Statistics as soon as `matches` holds for them.
-    pub fn stats_when(&self, what: &str, matches: impl Fn(&Value) -> bool) -> Value {
-        eventually(what, || Some(self.stats()).filter(&matches))
+    pub fn stats_when(&self, what: &str, mut matches: impl FnMut(&Value) -> bool) -> Value {
+        eventually(what, || Some(self.stats()).filter(&mut matches))
     }
 
     /// Waits until `count` audio and video messages of the publisher of `key` are in its log.
