@@ -79,7 +79,10 @@ fn a_slow_player_jumps_to_the_newest_keyframe_with_its_headers_and_is_counted() 
         let (mut last, mut header, mut gaps) = (9, 0, 0);
         while last + 1 < end {
             let Message { kind, body, .. } = slow.message();
-            assert_eq!(kind, MediaKind::Video, "the audio header has not changed");
+            if kind == MediaKind::Audio {
+                assert_eq!(body, body::aac_header(), "headers are sent again together");
+                continue;
+            }
             if body::is_header(&body) {
                 header = u64::from(body[8]);
                 continue;
