@@ -142,7 +142,7 @@ fn allocations(address: std::net::SocketAddr, players: usize) -> usize {
     publisher.video(0, &body::avc_header(1));
     let mut players: Vec<Client> = (0..players).map(|_| Client::play(address, &path)).collect();
     let mut send = |number: u64| {
-        let make = if number % 100 == 0 { body::key } else { body::inter };
+        let make = if number.is_multiple_of(100) { body::key } else { body::inter };
         publisher.video(number as u32, &make(number, 1_000));
         for player in &mut players {
             let mut message = player.message();

@@ -94,7 +94,7 @@ fn dialogue(is_publisher: bool) -> Vec<u8> {
 /// The damaged dialogue of a seed.
 fn mutant(seed: u64) -> Vec<u8> {
     let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-    let mut bytes = dialogue(seed % 2 == 0);
+    let mut bytes = dialogue(seed.is_multiple_of(2));
     // Most of the damage lies behind the handshake.
     let from = if random.below(8) == 0 { 0 } else { HANDSHAKE_BYTES };
     for _ in 0..=random.below(4) {
@@ -154,7 +154,7 @@ fn good_pair(address: SocketAddr, is_over: &AtomicBool) -> u64 {
     while !is_over.load(Relaxed) {
         assert_eq!(body::number(&player.message().body), number);
         number += 1;
-        let make = if number % 20 == 0 { body::key } else { body::inter };
+        let make = if number.is_multiple_of(20) { body::key } else { body::inter };
         publisher.video(number as u32 * 5, &make(number, 2_000));
     }
     assert_eq!(body::number(&player.message().body), number);

@@ -52,7 +52,7 @@ fn send_gops(server: &Server, publisher: &mut Client) -> u64 {
     send_until_lag(server, || {
         publisher.video(number as u32, &body::avc_header((number / 10) as u8));
         for frame in number..number + 10 {
-            let make = if frame % 10 == 0 { body::key } else { body::inter };
+            let make = if frame.is_multiple_of(10) { body::key } else { body::inter };
             publisher.video(frame as u32, &make(frame, 10_000));
         }
         number += 10;
@@ -89,7 +89,7 @@ fn a_slow_player_jumps_to_the_newest_keyframe_with_its_headers_and_is_counted() 
             }
             let number = body::number(&body);
             if number != last + 1 {
-                assert!(number > last && number % 10 == 0, "from {last} to {number}");
+                assert!(number > last && number.is_multiple_of(10), "from {last} to {number}");
                 gaps += 1;
             }
             assert_eq!(header, number / 10, "frame {number} with its own header");
@@ -153,7 +153,7 @@ fn stuck_players_make_nobody_else_skip_and_are_closed_as_blocked() {
         server.stats_when("the end of the stuck", |stats| {
             for _ in 0..5 {
                 number += 1;
-                let make = if number % 10 == 0 { body::key } else { body::inter };
+                let make = if number.is_multiple_of(10) { body::key } else { body::inter };
                 publisher.video(number as u32, &make(number, 10_000));
                 assert_eq!(body::number(&good.message().body), number, "no gap");
             }
