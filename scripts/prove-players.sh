@@ -10,7 +10,7 @@ seconds=${1:-60}
 
 players=2000
 table=$work/table
-printf '%s\n' 'players never-read frames gaps corrupt/verified no-keyframe-first skipping-readers p50/p99/max-ms charged-peak/budget-MiB RSS-MiB copied/sent-bytes' > "$table"
+printf '%s\n' 'players never-read frames gaps corrupt/verified no-keyframe-first skipping-readers p50/p99/max-ms charged-peak/budget-MiB RSS-MiB' > "$table"
 
 # One row with $1 players that never read.
 row() {
@@ -50,7 +50,7 @@ row() {
     "$(load corrupt)/$(load verified)" "$(load first_frame_not_keyframe)" "$readers" \
     "$(load latency_p50_ms)/$(load latency_p99_ms)/$(load latency_max_ms)" \
     "$(awk "BEGIN { printf \"%.1f/%.0f\", $peak / $mib, $budget / $mib }")" \
-    "$(($(resident VmHWM) / 1024))" "$(server payload_bytes_copied)/$(load bytes_sent)" >> "$table"
+    "$(($(resident VmHWM) / 1024))" >> "$table"
   echo >> "$table"
 
   [ "$status" -eq 0 ] || broken "$stuck beside: $(tail -n 1 "$out")"

@@ -92,7 +92,7 @@ impl InitSet {
         if replaced { InitChange::Replaced } else { InitChange::Added }
     }
 
-    /// The frames as [`stamp`] makes them, one list for all who join there.
+    /// The frames as `stamp` makes them, one list for all who join there.
     pub fn stamped(&mut self, timestamp: u32, budget: &Arc<Budget>) -> Arc<[Arc<Frame>]> {
         if let Some((at, frames)) = &self.stamped
             && *at == timestamp

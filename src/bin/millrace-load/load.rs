@@ -8,15 +8,14 @@
 //! A phase that takes too long ends the run; what is missing then shows in the summary. While many
 //! sockets are ready the publisher gets its turn in between, so that it is not late.
 
-use std::fmt;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use millrace::rtmp::session::{ClientConfig, ClientRole};
 use mio::{Events, Interest, Poll, Token};
 
+use crate::error::LoadError;
 use crate::inbound::{Arrival, Inbound};
 use crate::options::Options;
 use crate::peer::{self, Peer, Role, State};
@@ -37,36 +36,6 @@ const DRAIN_WAIT_US: u64 = 10_000_000;
 const UNSENT_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Chunk size for sending.
 const CHUNK_SIZE: u32 = 60_000;
-
-/// Why the load could not run.
-#[derive(Debug)]
-pub(crate) enum LoadError {
-    /// The file cannot be read.
-    File(PathBuf, io::Error),
-    /// It is no FLV file, or one whose frames cannot be stamped.
-    NoFlv,
-    /// The kernel refused.
-    System(io::Error),
-    /// The publisher was not accepted.
-    NoPublisher(String),
-}
-
-impl fmt::Display for LoadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path, error) => write!(f, "cannot read {}: {error}", path.display()),
-            Self::NoFlv => write!(f, "--flv: not an FLV file of single-track frames"),
-            Self::System(error) => write!(f, "{error}"),
-            Self::NoPublisher(why) => write!(f, "the publisher was not accepted: {why}"),
-        }
-    }
-}
-
-impl From<io::Error> for LoadError {
-    fn from(error: io::Error) -> Self {
-        Self::System(error)
-    }
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {

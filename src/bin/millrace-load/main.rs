@@ -10,6 +10,7 @@
 //! Exit codes: 0 every promise held, 1 one was broken or the load could not run, 2 bad flags.
 #![forbid(unsafe_code)]
 
+mod error;
 mod inbound;
 mod load;
 mod options;
@@ -21,7 +22,8 @@ mod summary;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use load::{Load, LoadError};
+use error::LoadError;
+use load::Load;
 use options::{Command, Options};
 use source::Source;
 use summary::Summary;
