@@ -1,7 +1,6 @@
 //! Timestamps, chunk sizes and control messages on the wire, with one loop and with three.
 mod support;
 
-use millrace::limits::ACK_WINDOW;
 use millrace::rtmp::chunk::MessageHeader;
 use millrace::rtmp::chunk::writer::emit_message;
 use millrace::rtmp::message::type_id;
@@ -193,6 +192,5 @@ fn received_bytes_are_acknowledged_by_window_and_pings_answered_while_playing() 
         player.send(2, 0, type_id::USER_CONTROL, 0, &[&[0, 7], &ping.body[2..]].concat());
         player.send(2, 0, type_id::USER_CONTROL, 0, &[0, 6, 1, 2, 3, 4]);
         player.event(7, 0x0102_0304);
-        assert!(ACK_WINDOW > 100_000, "the smaller window of the peer was in force");
     }
 }

@@ -188,8 +188,7 @@ fn the_directory_is_locked_at_transitions_only() {
         "try_publish",
         "handle_play",
         "handle_unpublish",
-        "handle_stop_play",
-        "finish_players",
+        "stop_player",
         "leave_streams",
         "run_timers",
     ];
