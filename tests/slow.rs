@@ -48,7 +48,7 @@ fn send_until_lag(server: &Server, mut send: impl FnMut()) {
 /// Sends GOPs of 10 frames, each with the header of its number, until some player lags. Returns
 /// the number of the next frame.
 fn send_gops(server: &Server, publisher: &mut Client) -> u64 {
-    let mut number = 10;
+    let mut number = 10_u64;
     send_until_lag(server, || {
         publisher.video(number as u32, &body::avc_header((number / 10) as u8));
         for frame in number..number + 10 {
