@@ -119,7 +119,7 @@ pub const GENERATION_MAX: u32 = 0x7FFF_FFFF;
 /// Test: tests/output.rs::session_lines_are_limited_and_the_rest_is_counted
 pub const LOG_LINES_PER_SECOND: u32 = 100;
 /// LIMIT: log lines waiting for stderr; the channel takes 32 bytes for each from the start.
-/// Test: tests/output.rs::a_stderr_that_nobody_reads_stops_nothing
+/// Test: tests/output.rs::log_lines_beyond_the_queue_are_dropped_and_counted
 pub const LOG_LINES_QUEUED: usize = 8192;
 /// LIMIT: bytes of log lines and statistics waiting for stderr.
 /// Test: tests/fatal.rs::what_waits_for_stderr_is_bounded_in_bytes
