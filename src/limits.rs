@@ -124,6 +124,9 @@ pub const LOG_LINES_QUEUED: usize = 8192;
 /// LIMIT: bytes of log lines and statistics waiting for stderr.
 /// Test: tests/fatal.rs::what_waits_for_stderr_is_bounded_in_bytes
 pub const LOG_BYTES_QUEUED: usize = 4 * 1024 * 1024;
+/// Connections read before players are flushed again; the others stay on the ready list.
+/// Test: tests/turns.rs::more_readers_than_a_turn_takes_all_get_theirs
+pub const READS_PER_TURN: usize = 256;
 /// LIMIT: events handled for one connection in one turn; a flood of empty messages costs others so
 /// many of them, not a whole ring.
 /// Test: tests/turns.rs::tiny_messages_beyond_a_turn_are_handled_in_later_turns

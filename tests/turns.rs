@@ -4,7 +4,7 @@ mod support;
 use std::net::Shutdown;
 use std::thread;
 
-use millrace::limits::{GENERATION_MAX, WRITE_BYTES_MAX, WRITE_SLICES_MAX};
+use millrace::limits::{GENERATION_MAX, READS_PER_TURN, WRITE_BYTES_MAX, WRITE_SLICES_MAX};
 use millrace::net::slots::{Slot, connection_id, find, token};
 use millrace::rtmp::session::MediaKind;
 use millrace::service::publisher::ConnectionId;
@@ -120,6 +120,24 @@ fn tiny_messages_beyond_a_turn_are_handled_in_later_turns() {
         assert!(publisher.raw(&bytes));
         expect_all(&mut player, 5_000);
         assert!(server.total("turns") - before >= 5, "at most 1024 messages a turn");
+    }
+}
+
+#[test]
+fn more_readers_than_a_turn_takes_all_get_theirs() {
+    for loops in LOOPS {
+        let server = Server::start(&["--loops", loops, "--idle-timeout", "300"]);
+        let mut clients: Vec<Client> =
+            (0..2 * READS_PER_TURN).map(|_| Client::idle(server.address())).collect();
+        for round in 1..=3 {
+            let before = server.total("bytes_in");
+            for client in &mut clients {
+                // An acknowledgement of 4 bytes.
+                assert!(client.raw(&[2, 0, 0, 0, 0, 0, 4, 3, 0, 0, 0, 0, 0, 0, 0, round]));
+            }
+            let all = before + clients.len() as u64 * 16;
+            server.stats_when("every reader", |s| s["total"]["bytes_in"].as_u64() == Some(all));
+        }
     }
 }
 

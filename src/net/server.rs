@@ -91,6 +91,8 @@ pub struct Shared {
 pub struct Holdings {
     /// Bytes of its largest holder that may be closed.
     pub largest: AtomicUsize,
+    /// When it looked for that holder last, ms since the start.
+    pub scanned: AtomicU64,
     /// Bytes of the logs it owns.
     pub logs: AtomicUsize,
 }

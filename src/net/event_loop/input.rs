@@ -4,7 +4,7 @@ use std::io;
 
 use super::{EventLoop, find, push_ready};
 use crate::budget::{Charge, OverBudget};
-use crate::limits::{MESSAGES_PER_TURN, OUT_QUEUE_BYTES_MAX};
+use crate::limits::{MESSAGES_PER_TURN, OUT_QUEUE_BYTES_MAX, READS_PER_TURN};
 use crate::net::connection::Held;
 use crate::net::ring::Ring;
 use crate::rtmp::message::{aggregate, type_id};
@@ -31,7 +31,7 @@ impl EventLoop {
     /// is full: then the rest of the list waits a moment.
     pub(super) fn read_ready(&mut self) {
         self.memory.read_again = None;
-        for _ in 0..self.ready.len() {
+        for _ in 0..self.ready.len().min(READS_PER_TURN) {
             if !self.may_read() {
                 self.memory.read_again = Some(self.now.plus(1));
                 return;

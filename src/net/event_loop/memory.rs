@@ -25,6 +25,7 @@ use crate::limits::{
 };
 use crate::net::connection::Connection;
 use crate::net::mailbox::Crowding;
+use crate::net::server::Holdings;
 use crate::service::CloseReason;
 use crate::service::live::Live;
 use crate::service::publisher::ConnectionId;
@@ -39,12 +40,17 @@ pub(super) struct Shortage {
     is_announced: bool,
     /// When logs were cut last.
     relieved: Option<Millis>,
+    /// They may be cut again then.
+    pub(super) relieve_again: Option<Millis>,
     /// When all connections were looked at last.
     scanned: Option<Millis>,
     /// Holders found then, the largest last.
     holders: Vec<(usize, ConnectionId)>,
-    /// That look has found nobody.
+    /// That look has found nobody, and nobody has found anybody on other loops.
     is_in_vain: bool,
+    /// Cutting logs made room the last time: it may be done at once again, for until it is needed
+    /// again half a budget has been filled.
+    is_cutting_enough: bool,
     /// Another loop's mailbox is more than half full.
     crowding: Crowding,
 }
@@ -53,18 +59,20 @@ impl EventLoop {
     /// Once per turn: this loop's part of what the memory budget demands.
     pub(super) fn relieve_memory(&mut self) {
         if !self.shared.budget.is_at(MEMORY_SHRINK_PERCENT) {
+            self.memory.relieve_again = None;
             if std::mem::take(&mut self.memory.is_announced) {
                 self.announce(0, 0);
                 self.memory.holders.clear();
             }
             return;
         }
-        let last = self.memory.relieved;
-        if last.is_none_or(|last| self.now.since(last) >= MEMORY_RELIEF_MS) {
-            self.memory.relieved = Some(self.now);
-            self.cut_logs();
-            // Loops that sleep hold memory too.
-            self.outbox.wake_all();
+        match self.memory.relieved.map(|last| last.plus(MEMORY_RELIEF_MS)) {
+            Some(next) if self.now < next => self.memory.relieve_again = Some(next),
+            _ => {
+                self.memory.relieve_again = None;
+                self.memory.relieved = Some(self.now);
+                self.cut_logs();
+            }
         }
         if self.shared.budget.is_at(MEMORY_EVICT_PERCENT) {
             self.make_room();
@@ -94,20 +102,28 @@ impl EventLoop {
         let all: usize = self.shared.holdings().iter().map(|h| h.logs.load(Relaxed)).sum();
         let share = self.shared.budget.max() / 100 * MEMORY_LOGS_PERCENT;
         self.live.cut_logs(share, all.max(share));
+        if all > share {
+            // Loops that sleep have logs too.
+            self.outbox.wake_all();
+        }
     }
 
     /// Closes the largest holders until there is room. False: there is none yet, but there will be.
     fn make_room(&mut self) -> bool {
         let last = self.memory.scanned;
         let may_scan = last.is_none_or(|last| self.now.since(last) >= MEMORY_RELIEF_MS);
-        if may_scan {
+        if may_scan || self.memory.is_cutting_enough {
+            self.cut_logs();
+            self.memory.is_cutting_enough = !self.shared.budget.is_at(MEMORY_EVICT_PERCENT);
+        }
+        if may_scan && !self.memory.is_cutting_enough {
             self.scan_holders();
         }
         while self.shared.budget.is_at(MEMORY_EVICT_PERCENT) {
             let Some(&(bytes, id)) = self.memory.holders.last() else {
                 return self.memory.is_in_vain;
             };
-            if self.largest_elsewhere() > bytes {
+            if !self.is_everybody_heard() || self.largest_elsewhere() > bytes {
                 self.outbox.wake_all();
                 return false;
             }
@@ -140,12 +156,31 @@ impl EventLoop {
         while let Some(Reverse(holder)) = heap.pop() {
             self.memory.holders.push(holder);
         }
-        self.memory.is_in_vain = self.memory.holders.is_empty() && self.largest_elsewhere() == 0;
         self.memory.is_announced = true;
         self.announce_largest();
+        if let Some(own) = self.shared.holdings().get(self.id.0) {
+            own.scanned.store(self.now.0, Relaxed);
+        }
+        self.memory.is_in_vain = self.memory.holders.is_empty() && self.largest_elsewhere() == 0;
         if self.memory.is_in_vain {
-            // What is left are logs.
             self.live.cut_logs(1, 2);
+        }
+    }
+
+    /// Whether what other loops say of their holders is of now.
+    fn is_everybody_heard(&self) -> bool {
+        let is_fresh = |holdings: &Holdings| {
+            let scanned = Millis(holdings.scanned.load(Relaxed));
+            self.now.since(scanned) <= 2 * MEMORY_RELIEF_MS
+        };
+        self.shared.holdings().iter().all(is_fresh)
+    }
+
+    /// This loop has ended: nobody needs to wait for what it says.
+    pub(super) fn leave_holdings(&self) {
+        self.announce(0, 0);
+        if let Some(own) = self.shared.holdings().get(self.id.0) {
+            own.scanned.store(u64::MAX, Relaxed);
         }
     }
 

@@ -190,6 +190,7 @@ impl EventLoop {
             self.turn(&mut events)?;
         }
         self.close_all();
+        self.leave_holdings();
         Ok(())
     }
 
@@ -243,6 +244,7 @@ impl EventLoop {
             self.accept_again,
             self.log_lines.poll_timeout(),
             self.memory.read_again,
+            self.memory.relieve_again,
             self.shutdown,
         ];
         let next = deadlines.into_iter().flatten().min()?;

@@ -1,0 +1,55 @@
+//! A server that is out of descriptors: it serves on, does not spin, and accepts again later.
+mod support;
+
+use std::time::Duration;
+
+use millrace::limits::ACCEPT_RETRY_MS;
+use millrace::rtmp::session::ClientRole;
+use rustix::process::{Resource, Rlimit, prlimit};
+use support::{Client, Server, body};
+
+/// Descriptors the process has open.
+fn open(server: &Server) -> u64 {
+    let folder = format!("/proc/{}/fd", server.pid().as_raw_nonzero());
+    std::fs::read_dir(folder).unwrap().count() as u64
+}
+
+#[test]
+fn a_server_out_of_descriptors_serves_on_and_accepts_later() {
+    for loops in ["1", "3"] {
+        let server = Server::start(&["--loops", loops]);
+        let address = server.address();
+        let mut publisher = Client::publish(address, "live/here");
+        publisher.video(0, &body::avc_header(1));
+        publisher.video(0, &body::key(0, 500));
+        let mut player = Client::play(address, "live/here");
+        assert!(body::is_header(&player.message().body));
+        assert_eq!(body::number(&player.message().body), 0);
+
+        let limit = Some(open(&server) + 3);
+        let limit = Rlimit { current: limit, maximum: limit };
+        prlimit(Some(server.pid()), Resource::Nofile, limit).unwrap();
+        let mut inside: Vec<Client> = (0..3).map(|_| Client::idle(address)).collect();
+        let before = server.stats();
+        // The kernel connects them; nobody accepts.
+        let mut outside: Vec<Client> =
+            (0..5).map(|_| Client::with(address, "live", ClientRole::Idle)).collect();
+        server.line(|line| line.contains("accept failed"));
+        for number in 1..=50 {
+            publisher.video(number as u32, &body::inter(number, 500));
+            assert_eq!(body::number(&player.message().body), number);
+        }
+        assert_eq!(outside[0].next_within(Duration::from_millis(500)), None);
+        let after = server.stats();
+        let figure = |s: &serde_json::Value, name: &str| s["total"][name].as_u64().unwrap();
+        let elapsed = after["at_ms"].as_u64().unwrap() - before["at_ms"].as_u64().unwrap();
+        let turns = figure(&after, "turns") - figure(&before, "turns");
+        // Two turns for each frame in and out, one per retry, and some for statistics: no spinning.
+        assert!(turns < 300 + 3 * elapsed / ACCEPT_RETRY_MS, "{turns} turns in {elapsed} ms");
+
+        inside.clear();
+        for client in &mut outside[..3] {
+            client.expect(&support::Got::Connected);
+        }
+    }
+}
