@@ -160,6 +160,9 @@ pub const END_OVERDUE_MS: u64 = 2_000;
 /// LIMIT: addresses to listen on (`--listen`); each is a token of every loop's poll.
 /// Test: tests/usage.rs::wrong_values_say_what_is_wrong_and_what_is_allowed
 pub const LISTENERS_MAX: usize = 256;
+/// How long the last line of a process that fails may take, ms.
+/// Test: tests/fatal.rs::a_stderr_that_nobody_reads_does_not_keep_a_failed_process
+pub const FATAL_LINE_MS: u64 = 500;
 /// Exit code of an internal failure.
 pub const EXIT_FATAL: i32 = 70;
 /// LIMIT: smallest acknowledgement window taken from a peer; a window of 1 would cost us a message

@@ -8,9 +8,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Sender, bounded};
 use mio::net::TcpListener;
 use mio::{Poll, Waker};
 
@@ -20,6 +20,7 @@ use super::listener::{self, SocketOptions};
 use super::mailbox::{Mailbox, Outbox, mailbox};
 use super::supervisor::{Event, LoopAddress, Supervisor};
 use crate::budget::Budget;
+use crate::limits::FATAL_LINE_MS;
 use crate::rtmp::session::SessionConfig;
 use crate::service::CloseReason;
 use crate::service::directory::{Directory, DirectoryLimits};
@@ -317,8 +318,17 @@ fn start_loop(setup: LoopSetup, events: Sender<Event>) -> io::Result<JoinHandle<
 /// A failure that leaves no server worth running (N14).
 pub fn fatal(what: &str) -> ! {
     log::error!("{what}");
-    // Past the log thread, which may be what failed.
-    let _ = writeln!(io::stderr(), "fatal: {what}");
+    // Past the log thread, which may be what failed, but not for long: perhaps nobody reads stderr.
+    let text = format!("fatal: {what}\n");
+    let (done, is_done) = bounded(1);
+    let write = move || {
+        let written = io::stderr().write_all(text.as_bytes());
+        // Whoever waits for it may have given up.
+        let _ = done.try_send(written);
+    };
+    if thread::Builder::new().spawn(write).is_ok() {
+        let _ = is_done.recv_timeout(Duration::from_millis(FATAL_LINE_MS));
+    }
     std::process::exit(crate::limits::EXIT_FATAL)
 }
 
