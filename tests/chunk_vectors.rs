@@ -265,6 +265,15 @@ fn a_delta_that_readers_take_for_an_absolute_time_is_sent_as_one() {
     assert_eq!(wire.iter().rposition(|&byte| byte == 9), Some(wire.len() - 305), "type 0");
 }
 
+/// Readers disagree on what type 3 adds right behind type 0, unless both readings are 0.
+#[test]
+fn the_writer_begins_no_message_with_type_3_behind_a_type_0_of_another_time_than_0() {
+    for (time, chunk_type) in [(0, 3), (500, 2), (5000, 2)] {
+        let (wire, read) = write_and_read(&[time, time], 4096);
+        assert_eq!((wire[312] >> 6, read), (chunk_type, vec![time, time]));
+    }
+}
+
 #[test]
 fn the_writer_uses_all_four_header_types_and_goes_back_with_type_0() {
     let (wire, read) = write_and_read(&[0, 40, 80, 120, 100, 17_000_000, 60_000_000], 4096);
