@@ -120,7 +120,7 @@ const PACKET_MODEX: u8 = 7;
 /// LIMIT: ModEx blocks of one body; each is at least 3 bytes, so a chain is work for nothing.
 const MODEX_MAX: usize = 8;
 
-/// Classifies a video body from its first bytes (all of it, or a prefix of >= 4096 bytes).
+/// Classifies a video body from its first bytes (all of it, or a prefix of some 4 KiB).
 #[must_use]
 pub fn classify_video(body: &[u8]) -> Tag {
     let Some(&first) = body.first() else { return Tag::opaque(TagClass::InterFrame) };

@@ -54,6 +54,10 @@ impl Source {
         if has_audio {
             preamble.push(Class::AudioHeader);
         }
+        if rng.chance(50) {
+            // The first header fixes the offset of audio and video.
+            preamble.reverse();
+        }
         if rng.chance(60) {
             preamble.push(Class::Data);
         }

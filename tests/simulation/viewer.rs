@@ -105,11 +105,13 @@ impl Viewer {
             Class::VideoHeader => {
                 self.video_header = newer(self.video_header, (epoch, serial, version));
                 not_before(heard.timestamp, self.video_timestamp, "video header");
+                self.check_floor(heard.timestamp);
                 return self.follow(Class::VideoHeader, sent);
             }
             Class::AudioHeader => {
                 self.audio_header = newer(self.audio_header, (epoch, serial, version));
                 not_before(heard.timestamp, self.audio_timestamp, "audio header");
+                self.check_floor(heard.timestamp);
                 return self.follow(Class::AudioHeader, sent);
             }
             Class::Data if heard.body.starts_with(b"\x02\0\x0aonMetaData") => {
@@ -171,6 +173,13 @@ impl Viewer {
         }
     }
 
+    /// Nothing of an epoch comes before the end of the epochs before it.
+    fn check_floor(&self, timestamp: u32) {
+        if let Some(floor) = self.floor {
+            assert!(is_after(timestamp, floor), "{timestamp} after an epoch that ended at {floor}");
+        }
+    }
+
     fn check_time(&mut self, class: Class, timestamp: u32) {
         let last = if class == Class::Audio {
             &mut self.audio_timestamp
@@ -179,9 +188,7 @@ impl Viewer {
         };
         not_before(timestamp, *last, "frame");
         *last = Some(timestamp);
-        if let Some(floor) = self.floor {
-            assert!(is_after(timestamp, floor), "{timestamp} after an epoch that ended at {floor}");
-        }
+        self.check_floor(timestamp);
         if self.greatest.is_none_or(|greatest| is_after(timestamp, greatest)) {
             self.greatest = Some(timestamp);
         }
