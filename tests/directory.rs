@@ -1,10 +1,4 @@
 //! Every transition of the stream directory.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails loudly"
-)]
 
 use std::net::{IpAddr, Ipv4Addr};
 

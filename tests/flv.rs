@@ -1,5 +1,4 @@
 //! FLV tags: the vectors, there and back, and files that end in the middle.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails loudly")]
 mod support;
 
 use millrace::media::flv::{FlvTag, emit_header, emit_tag, tags};

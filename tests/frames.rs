@@ -1,10 +1,4 @@
 //! Frames: the wire image of a message, made once, of bytes that come in any pieces.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    reason = "a test fails loudly"
-)]
 mod support;
 
 use std::sync::Arc;

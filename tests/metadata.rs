@@ -1,5 +1,4 @@
 //! What players get of a publisher's data messages.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails loudly")]
 
 use millrace::media::metadata::{DataMessage, parse_data};
 use millrace::rtmp::amf0::{Reader, Value, Writer};

@@ -1,4 +1,5 @@
-//! Seeded simulation of live streams: directory, loops, mailboxes down to capacity 1, takeover, hold.
+//! Seeded simulation of live streams: directory, loops, mailboxes down to capacity 1, takeover,
+//! hold.
 //!
 //! Every seed is one history: publishers come, are lost, leave, take over from the same or another
 //! loop and address; players join anywhere and read as much as they like; mail is slow or finds
@@ -7,18 +8,6 @@
 //! no zombie (N10), no control message lost (N13), one timeline across epochs.
 //!
 //! `MILLRACE_SEED=n` runs one seed, `MILLRACE_SEEDS=n` that many.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    clippy::print_stderr,
-    clippy::disallowed_methods,
-    clippy::type_complexity,
-    unreachable_pub,
-    reason = "a test fails loudly"
-)]
 
 #[path = "simulation/rng.rs"]
 mod rng;

@@ -1,5 +1,4 @@
 //! Where a player starts, skips, pauses and ends.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails loudly")]
 mod support;
 
 use millrace::media::log::{GopMode, StreamLog};

@@ -1,5 +1,4 @@
 //! What a stream log keeps, for whom, and when it gives it up.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails loudly")]
 mod support;
 
 use std::sync::Arc;

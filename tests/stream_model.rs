@@ -1,10 +1,4 @@
 //! A stream log and a player against a naive model: plain lists, nothing shared, nothing clever.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    reason = "a test fails loudly"
-)]
 mod support;
 
 use std::collections::VecDeque;
@@ -347,7 +341,11 @@ fn play(step: Step, log: &mut StreamLog, naive: &Naive, who: (&mut Reader, &mut 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 2_000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn log_and_player_do_what_the_naive_model_does(

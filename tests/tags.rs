@@ -1,11 +1,4 @@
 //! What audio and video bodies are: every codec, layout and quirk, by vector and by table.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    reason = "a test fails loudly"
-)]
 mod support;
 
 use TagClass::{

@@ -1,6 +1,5 @@
 //! One timeline per stream: what a new publisher's timestamps become behind the old one's; and what
 //! a loop that leaves a stream and comes back gets.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails loudly")]
 mod support;
 
 use std::net::{IpAddr, Ipv4Addr};
