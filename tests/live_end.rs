@@ -48,7 +48,7 @@ fn frame(player: &mut Client) -> Message {
 #[test]
 fn every_explicit_unpublish_tells_the_publisher_and_ends_the_players() {
     for loops in LOOPS {
-        let server = Server::start(&["--loops", loops]);
+        let server = Server::start(&["--loops", loops, "--hold", "60"]);
         for how in ["FCUnpublish", "deleteStream", "closeStream", "publish(false)"] {
             let mut wire = Wire::connect(server.address());
             let msid = wire.publish(how);
@@ -171,7 +171,7 @@ fn without_hold_a_lost_publisher_ends_its_players_at_once() {
 #[test]
 fn frames_before_fin_arrive_and_so_does_the_unpublish_behind_them() {
     for loops in LOOPS {
-        let server = Server::start(&["--loops", loops]);
+        let server = Server::start(&["--loops", loops, "--hold", "60"]);
         let mut first = publisher(&server, "fin", 0);
         let mut players = players(&server, "fin");
         for number in 3..60 {
@@ -308,5 +308,24 @@ fn a_connection_that_publishes_and_plays_is_told_both_at_shutdown() {
         }
         assert_eq!(end, Arrival::Closed);
         assert!(server.wait().success(), "long before the end of --grace");
+    }
+}
+
+#[test]
+fn a_publish_that_waits_is_refused_at_shutdown_and_not_told_that_it_has_ended() {
+    for loops in LOOPS {
+        let server = Server::start(&["--loops", loops, "--grace", "60"]);
+        let _first = publisher(&server, "wanted", 0);
+        let mut second = Wire::handshake(connect_from("127.0.0.77", server.address()));
+        second.connect_app("live");
+        let msid = second.create_stream();
+        let before = server.total("bytes_in");
+        second.call(msid, "publish", "wanted");
+        server.stats_when("the publish", |s| s["total"]["bytes_in"].as_u64() > Some(before));
+        server.signal(rustix::process::Signal::TERM);
+        let (packets, end) = second.rest();
+        let codes: Vec<String> = packets.iter().map(Packet::code).collect();
+        assert_eq!(codes, ["NetStream.Publish.Rejected"], "{packets:?}");
+        assert_eq!(end, Arrival::Closed);
     }
 }
