@@ -80,9 +80,11 @@ fn a_session_has_one_number_in_log_and_statistics() {
     let (publishing, playing) = (number("publishes live/number"), number("plays live/number"));
     assert_ne!(publishing, playing);
     let stats = server.stats_when("the player", |stats| stats["total"]["players"] == 1);
-    let streams = stats["loops"].as_array().unwrap().iter().flat_map(|report| {
-        report["streams"].as_array().unwrap().iter().cloned().collect::<Vec<_>>()
-    });
+    let streams = stats["loops"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|report| report["streams"].as_array().unwrap().to_vec());
     let (mut publishers, mut players) = (Vec::new(), Vec::new());
     for stream in streams {
         publishers.extend(stream["publisher"].as_u64());
