@@ -136,24 +136,37 @@ fn writes(flags: &[&str], send: impl FnOnce(&mut Client, &mut Client)) -> u64 {
 #[test]
 fn flush_ms_and_merge_ms_decide_how_many_writes_there_are() {
     let one_by_one = |publisher: &mut Client, player: &mut Client| {
+        let mut fastest = PATIENCE;
         for number in 1..=20_u32 {
+            let sent = Instant::now();
             publisher.audio(number * 20, &body::audio(number.into(), 100));
             assert_eq!(body::number(&player.message().body), u64::from(number));
+            fastest = fastest.min(sent.elapsed());
         }
+        assert!(fastest < Duration::from_millis(30), "audio goes out at once: {fastest:?}");
     };
-    let at_once = |publisher: &mut Client, player: &mut Client| {
+    // Whatever comes first waits; the last one brings all others with it.
+    let together = |first: MediaKind, publisher: &mut Client, player: &mut Client| {
+        let make = if first == MediaKind::Audio { body::audio } else { body::inter };
         for number in 1..=20_u32 {
-            publisher.audio(number * 20, &body::audio(number.into(), 100));
+            publisher.send(first, number * 20, &make(number.into(), 100));
         }
+        assert_eq!(player.next_within(Duration::from_millis(200)), None, "it is held back");
         publisher.video(400, &body::inter(21, 100));
         for number in 1..=21 {
             assert_eq!(body::number(&player.message().body), number);
         }
     };
-    assert!(writes(&["--flush-ms", "0"], one_by_one) >= 20, "audio goes out at once");
-    let collected = writes(&["--flush-ms", "10000"], at_once);
+    assert!(writes(&["--flush-ms", "0"], one_by_one) >= 20, "each in a write of its own");
+    let audio = |publisher: &mut Client, player: &mut Client| {
+        together(MediaKind::Audio, publisher, player);
+    };
+    let collected = writes(&["--flush-ms", "10000"], audio);
     assert!(collected <= 3, "audio rides with video: {collected} writes");
-    let merged = writes(&["--flush-ms", "0", "--merge-ms", "1000"], at_once);
+    let video = |publisher: &mut Client, player: &mut Client| {
+        together(MediaKind::Video, publisher, player);
+    };
+    let merged = writes(&["--merge-ms", "2000"], video);
     assert!(merged <= 3, "everything waits for the others: {merged} writes");
 }
 
@@ -191,7 +204,9 @@ fn hold_keeps_players_for_so_long() {
         let mut player = lost(&server, "live/held");
         player.expect(&Got::StreamEof);
         player.expect_status(LOST);
-        assert!(began.elapsed() >= Duration::from_millis(300), "not before the hold is over");
+        let held = began.elapsed();
+        assert!(held >= Duration::from_millis(300), "not before the hold is over: {held:?}");
+        assert!(held < Duration::from_secs(9), "not as long as by default: {held:?}");
     }
 }
 
