@@ -84,6 +84,10 @@ fn step(world: &mut World) {
             let room = world.rng.pick(&[1, 30, 500, 5_000, 1_000_000]);
             world.read(at, room);
         }
+        75..77 => {
+            let on = world.rng.below(world.loops());
+            world.cut_logs(on);
+        }
         _ => {
             let on = world.rng.below(world.loops());
             let mail = world.rng.pick(&[0, 1, 2, 100]);

@@ -335,6 +335,12 @@ impl World {
         self.loops[on].outbox.flush();
     }
 
+    /// Memory is short: a loop cuts its logs.
+    pub fn cut_logs(&mut self, on: usize) {
+        let part = self.rng.below(100);
+        self.loops[on].live.cut_logs(part, 100);
+    }
+
     fn handle(&mut self, on: usize, message: LiveMessage) {
         self.loops[on].live.handle(message, &mut self.directory, self.now);
         self.note_posts(on);
