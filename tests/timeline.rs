@@ -141,6 +141,29 @@ fn a_first_publisher_keeps_its_timestamps() {
 }
 
 #[test]
+fn players_that_come_and_go_cost_one_question_at_a_time() {
+    let budget = Budget::new(1 << 30);
+    let (mut owner, mut other, mut directory) = (live(0, &budget), live(1, &budget), directory());
+    publish(&mut owner, &mut directory, 0);
+    for _ in 0..1_000 {
+        let player = play(&mut other, &mut directory);
+        other.stop(&mut directory, player);
+    }
+    let [Post { to: LoopId(0), message: LiveMessage::Subscribe { .. } }] = other.posts.as_slice()
+    else {
+        panic!("{} messages", other.posts.len())
+    };
+    owner.handle(other.posts.remove(0).message, &mut directory, NOW);
+    let snapshot = owner.posts.remove(0);
+    other.handle(snapshot.message, &mut directory, NOW);
+    let [Post { to: LoopId(0), message: LiveMessage::Unsubscribe { .. } }] = other.posts.as_slice()
+    else {
+        panic!("{:?}", other.posts)
+    };
+    assert_eq!(other.streams().count(), 0);
+}
+
+#[test]
 fn a_loop_that_comes_back_takes_no_mail_of_its_older_subscription() {
     let budget = Budget::new(1 << 30);
     let (mut owner, mut other, mut directory) = (live(0, &budget), live(1, &budget), directory());

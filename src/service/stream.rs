@@ -60,6 +60,9 @@ pub struct LocalStream {
     pub players: Vec<usize>,
     /// The directory has this loop in its list.
     pub is_subscribed: bool,
+    /// The owner was asked for a snapshot: until it or an ending comes, the subscription stays, so
+    /// that at most one question is on its way however fast players come and go (N13).
+    pub awaits_snapshot: bool,
     /// When players are to be flushed.
     pub due: Option<Millis>,
     /// What the stream holds beside frames; see [`LocalStream::settle`].
@@ -78,6 +81,7 @@ impl LocalStream {
             role: Role::Vacant,
             players: Vec::new(),
             is_subscribed: false,
+            awaits_snapshot: false,
             due: None,
             charge: None,
         }

@@ -21,10 +21,14 @@ impl Live {
                     owner.followers.retain(|follower| *follower != subscriber);
                 }
             }
-            LiveMessage::Snapshot { id, snapshot } => self.handle_snapshot(id, snapshot, now),
+            LiveMessage::Snapshot { id, snapshot } => {
+                self.handle_snapshot(id, snapshot, now);
+                self.question_answered(directory, id);
+            }
             LiveMessage::Frame { id, arrived } => self.handle_frame(id, arrived, now),
             LiveMessage::Ended { id, epoch, ending } => {
                 self.handle_ended(id, epoch, ending, now);
+                self.question_answered(directory, id);
             }
             LiveMessage::Evict { key, epoch, successor, successor_epoch } => {
                 self.handle_evict(&key, epoch, (successor, successor_epoch));
@@ -33,6 +37,13 @@ impl Live {
                 self.handle_handover(directory, &key, epoch, now);
             }
         }
+    }
+
+    /// A snapshot or an ending has come: players may have left meanwhile.
+    fn question_answered(&mut self, directory: &mut Directory, id: SubscriptionId) {
+        let Some(stream) = self.stream_by_id(id) else { return };
+        stream.awaits_snapshot = false;
+        self.leave(directory, id.slot);
     }
 
     pub(super) fn owned(

@@ -96,14 +96,17 @@ impl Live {
         let subscriber = Subscriber { on: self.id, id: stream.id };
         let mut subscribed = directory.subscribe(&stream.key, subscriber)?;
         stream.is_subscribed = true;
-        self.posts.extend(subscribed.post.take().filter(|post| post.to != self.id));
+        if let Some(post) = subscribed.post.take().filter(|post| post.to != self.id) {
+            stream.awaits_snapshot = true;
+            self.posts.push(post);
+        }
         Some(subscribed)
     }
 
-    /// The last player of a local stream has left.
-    fn leave(&mut self, directory: &mut Directory, slot: usize) {
+    /// The last player of a local stream has left, or what it waited for has come too late.
+    pub(super) fn leave(&mut self, directory: &mut Directory, slot: usize) {
         let Some(stream) = self.streams.get_mut(slot) else { return };
-        if !stream.players.is_empty() {
+        if !stream.players.is_empty() || stream.awaits_snapshot {
             return;
         }
         if stream.is_subscribed {
