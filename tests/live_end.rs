@@ -1,9 +1,12 @@
 //! How a publisher ends and what its players notice, with one loop and with three.
 mod support;
 
+use std::io::Write;
 use std::time::Duration;
 
+use millrace::rtmp::message::type_id;
 use millrace::rtmp::session::{ClientRole, MediaKind};
+use support::wire::command_body;
 use support::{Arrival, Client, Got, Message, Packet, Server, Wire, body, connect_from};
 
 const LOOPS: [&str; 2] = ["1", "3"];
@@ -327,5 +330,32 @@ fn a_publish_that_waits_is_refused_at_shutdown_and_not_told_that_it_has_ended() 
         let codes: Vec<String> = packets.iter().map(Packet::code).collect();
         assert_eq!(codes, ["NetStream.Publish.Rejected"], "{packets:?}");
         assert_eq!(end, Arrival::Closed);
+    }
+}
+
+#[test]
+fn what_a_publisher_sent_before_it_went_counts_though_it_takes_no_more_replies() {
+    for loops in LOOPS {
+        // Small turns, so that a reply fails while most of the input is still unread.
+        let small = ["--turn-bytes", "1K", "--ring-bytes", "4K", "--hold", "60"];
+        let server = Server::start(&[&["--loops", loops][..], &small].concat());
+        let mut wire = Wire::connect(server.address());
+        let msid = wire.publish("rest");
+        let mut player = Client::play(server.address(), "live/rest");
+        let mut bytes = wire.encode(2, 0, type_id::WINDOW_ACK_SIZE, 0, &4096_u32.to_be_bytes());
+        for number in 1..=40 {
+            let make = if number == 1 { body::key } else { body::inter };
+            bytes.extend(wire.encode(6, msid, type_id::VIDEO, 0, &make(number, 1_000)));
+        }
+        let unpublish = command_body("FCUnpublish", 9.0, |w| {
+            w.null().string(b"rest");
+        });
+        bytes.extend(wire.encode(3, 0, type_id::COMMAND_AMF0, 0, &unpublish));
+        wire.stream.write_all(&bytes).unwrap();
+        drop(wire);
+        for number in 1..=40 {
+            assert_eq!(body::number(&frame(&mut player).body), number);
+        }
+        player.expect_status("NetStream.Play.UnpublishNotify");
     }
 }

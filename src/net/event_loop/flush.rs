@@ -72,16 +72,24 @@ impl EventLoop {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
                 push_flush(&mut self.flush, connection, id);
             }
-            Err(error) => {
-                if !connection.publishers.is_empty() {
-                    // What the peer sent before it went still counts: frames, an unpublish.
-                    self.read(id);
-                }
-                return self.close(id, socket_error(&error));
-            }
+            Err(_) if !connection.publishers.is_empty() => return self.read_to_end(id),
+            Err(error) => return self.close(id, socket_error(&error)),
         }
         self.finish_players(id);
         self.advance_closing(id);
+    }
+
+    /// The peer takes no more, but what it sent before it went still counts: frames, an unpublish.
+    /// The read side closes at its end; should that not come, the connection counts as blocked.
+    fn read_to_end(&mut self, id: ConnectionId) {
+        let now = self.now;
+        let Some(connection) = find(&mut self.connections, id) else { return };
+        connection.is_blocked = true;
+        connection.blocked_since = Some(now);
+        connection.is_readable = true;
+        connection.is_read_closed = true;
+        push_ready(&mut self.ready, connection, id);
+        self.arm(id);
     }
 
     fn after_write(&mut self, id: ConnectionId, written: usize, flushed: Flushed) {

@@ -48,7 +48,7 @@ impl EventLoop {
     }
 
     /// Reads and parses within the turn's budget; what is left goes on the ready list (N1).
-    pub(super) fn read(&mut self, id: ConnectionId) {
+    fn read(&mut self, id: ConnectionId) {
         let mut budget = self.shared.config.turn_bytes;
         loop {
             match self.parse(id) {
