@@ -79,6 +79,9 @@ pub const TAKEOVER_PING_PONG_MS: u64 = 10_000;
 pub const TIMELINE_JUMP_MS: u32 = 3_600_000;
 /// Audio and video of a source begin at most this far apart, ms.
 pub const TIMELINE_SETTLE_MS: u32 = 10_000;
+/// One in so many bytes of `--memory` is left to the allocator, which cannot give back free blocks
+/// between used ones.
+pub const MEMORY_ALLOCATOR_PART: usize = 8;
 /// From this share of the memory budget on, the largest logs shrink.
 /// Test: tests/memory.rs::at_80_percent_the_largest_logs_are_cut_and_small_ones_are_not
 pub const MEMORY_SHRINK_PERCENT: usize = 80;

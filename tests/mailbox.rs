@@ -1,5 +1,6 @@
 //! Mailboxes: what may be lost and what may not, order, and that no sleeper misses its mail.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -124,6 +125,44 @@ fn a_sleeper_never_misses_its_mail() {
             }
         });
     }
+}
+
+#[test]
+fn a_letter_posted_while_its_reader_falls_asleep_wakes_it() {
+    const ROUNDS: u32 = 20_000;
+    let bell = Arc::new(Bell::default());
+    let (address, inbox) = mailbox::<Mail, Bell>(1, Arc::clone(&bell));
+    let answered = AtomicU32::new(0);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 0..ROUNDS {
+                address.try_send(Mail::Control(number)).unwrap();
+                address.wake_if_asleep();
+                // No second letter makes up for a wake-up that was missed.
+                while answered.load(Ordering::Acquire) == number {
+                    std::hint::spin_loop();
+                    if number % 64 == 0 {
+                        thread::yield_now();
+                    }
+                }
+            }
+        });
+        while answered.load(Ordering::Relaxed) < ROUNDS {
+            if inbox.may_sleep() {
+                let woken = bell.sleep();
+                let number = answered.load(Ordering::Relaxed);
+                if !woken {
+                    // Lets the sender end.
+                    answered.store(u32::MAX, Ordering::Release);
+                }
+                assert!(woken, "letter {number} for a sleeper, and nobody woke it");
+            }
+            inbox.awake();
+            if inbox.take().is_some() {
+                answered.fetch_add(1, Ordering::Release);
+            }
+        }
+    });
 }
 
 #[test]

@@ -93,8 +93,9 @@ fn what_is_charged_never_exceeds_the_budget() {
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                let mut charge = Charge::empty(&budget);
+                let mut charges = [(); 4].map(|()| Charge::empty(&budget));
                 for round in 0..20_000 {
+                    let charge = &mut charges[round % 4];
                     let before = charge.bytes();
                     let wanted = round * 7_919 % 6_000;
                     match charge.resize(wanted) {

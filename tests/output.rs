@@ -51,7 +51,7 @@ fn the_start_is_told_in_listeners_loops_limits_and_memory() {
     assert!(line.contains(limits), "{line}");
     let fixed = figure(line, "fixed ");
     assert_eq!(figure(line, "rings "), 2 * 256 * 65_536);
-    let parts = ["(loops ", "rings ", "mailboxes ", "connections "].map(|part| {
+    let parts = ["(loops ", "rings ", "mailboxes ", "connections ", "allocator "].map(|part| {
         let (_, sum) = line.split_once("fixed ").unwrap();
         figure(sum, part)
     });

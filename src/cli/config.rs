@@ -223,6 +223,7 @@ impl Config {
             rings: self.loops.saturating_mul(self.rings).saturating_mul(self.ring_bytes),
             mailboxes: self.loops.saturating_mul(self.mailbox).saturating_mul(unit.letter),
             connections: self.max_connections.saturating_mul(unit.connection),
+            allocator: self.memory / limits::MEMORY_ALLOCATOR_PART,
         }
     }
 
