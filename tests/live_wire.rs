@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use millrace::rtmp::message::type_id;
 use support::body;
 use support::session::{call, connect, raw};
-use support::{PATIENCE, Packet, Server, Wire};
+use support::{Client, PATIENCE, Packet, Server, Wire};
 
 #[test]
 fn other_protocols_are_closed_at_once_with_nothing_written() {
@@ -231,5 +231,28 @@ fn one_connection_publishes_two_streams_and_plays_both_at_once() {
         wire.status(play_b, "NetStream.Play.Start");
         let frame = wire.media();
         assert_eq!((frame.msid, body::number(&frame.body)), (play_b, 22), "from the keyframe on");
+    }
+}
+
+#[test]
+fn what_a_player_sends_is_read_for_ever() {
+    // More than the kernel's buffers of both sides could hold, were nobody to read.
+    const BYTES: usize = 32 << 20;
+    for loops in ["1", "3"] {
+        let server = Server::start(&["--loops", loops]);
+        let mut publisher = Client::publish(server.address(), "live/chatty");
+        let mut player = Client::play(server.address(), "live/chatty");
+        player.stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        let buffer_length = [2, 0, 0, 0, 0, 0, 10, 4, 0, 0, 0, 0, 0, 3, 0, 0, 0, 1, 0, 0, 1, 0];
+        let burst = buffer_length.repeat(4096);
+        for _ in 0..BYTES / burst.len() {
+            assert!(player.raw(&burst), "the player's input is not read");
+        }
+        let sent = (BYTES / burst.len() * burst.len()) as u64;
+        server.stats_when("all that the player sent", |s| {
+            s["total"]["bytes_in"].as_u64().unwrap() > sent
+        });
+        publisher.video(0, &body::key(1, 100));
+        assert_eq!(body::number(&player.message().body), 1);
     }
 }
