@@ -62,7 +62,7 @@ fn data_frame(name: &str, len: usize, budget: &Arc<Budget>) -> Arc<Frame> {
     let length = u32::try_from(body.len()).unwrap();
     let mut builder = FrameBuilder::begin(MediaKind::Data, 0, length, 60_000, budget);
     builder.append(&body).unwrap();
-    Arc::new(builder.data_frame().finish())
+    Arc::new(builder.data_frame().unwrap().finish())
 }
 
 fn log() -> StreamLog {

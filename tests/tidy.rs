@@ -151,7 +151,7 @@ fn payload_is_copied_in_the_named_functions_only() {
     // Input behind an unanswered command moves out of its ring: keep_rest. The others see names,
     // prefixes of at most 4 KiB, headers, or are no part of the server's way of a frame.
     const ALLOWED: &[(&str, &[&str])] = &[
-        ("src/media/frame.rs", &["put", "classify", "data_name"]),
+        ("src/media/frame.rs", &["put", "classify", "read_name"]),
         ("src/media/flv.rs", &["emit_header", "emit_tag"]),
         ("src/rtmp/session/body.rs", &["append"]),
         ("src/net/event_loop/input.rs", &["keep_rest"]),

@@ -47,6 +47,8 @@ pub struct Frame {
     tag: Tag,
     chunk_size: u32,
     data_frame: bool,
+    /// Of a data frame: what it is called.
+    name: Option<Box<[u8]>>,
     first: Vec<u8>,
     rest: Vec<Vec<u8>>,
     _charge: Charge,
@@ -83,14 +85,10 @@ impl Frame {
         self.data_frame
     }
 
-    /// The name a data message begins with, for telling data frames apart.
+    /// The name a data frame begins with, for telling data frames apart.
     #[must_use]
-    pub fn data_name(&self) -> Option<Vec<u8>> {
-        let body: Vec<u8> = self.payload().flatten().copied().take(DATA_NAME_PREFIX).collect();
-        match amf0::Reader::new(&body).next() {
-            Ok(Some(amf0::Value::String(name))) => Some(name.to_vec()),
-            _ => None,
-        }
+    pub fn data_name(&self) -> Option<&[u8]> {
+        self.name.as_deref()
     }
 
     /// Bytes on the wire, headers included.
@@ -162,7 +160,9 @@ impl Frame {
         for piece in self.payload() {
             builder.append(piece)?;
         }
-        builder.frame.data_frame = self.data_frame;
+        if self.data_frame {
+            builder = builder.data_frame()?;
+        }
         Ok(builder.finish())
     }
 }
@@ -201,6 +201,7 @@ impl FrameBuilder {
             tag: tag::classify(kind, &[]),
             chunk_size,
             data_frame: false,
+            name: None,
             first: Vec::new(),
             rest: Vec::new(),
             _charge: Charge::empty(budget),
@@ -238,11 +239,17 @@ impl FrameBuilder {
         Ok(())
     }
 
-    /// Marks a data message that late joiners need.
-    #[must_use]
-    pub fn data_frame(mut self) -> Self {
+    /// Marks a complete data message that late joiners need. Its name is read once, here: every
+    /// data frame that follows is compared with it.
+    ///
+    /// # Errors
+    /// [`OverBudget`].
+    pub fn data_frame(mut self) -> Result<Self, OverBudget> {
+        self.frame.name = read_name(&self.frame);
+        let charge = &mut self.frame._charge;
+        charge.resize(charge.bytes() + self.frame.name.as_ref().map_or(0, |name| name.len()))?;
         self.frame.data_frame = true;
-        self
+        Ok(self)
     }
 
     /// The finished frame; the caller has appended exactly `length` bytes.
@@ -306,4 +313,13 @@ fn classify(frame: &Frame) -> Tag {
         prefix.extend_from_slice(piece.get(..room.min(piece.len())).unwrap_or_default());
     }
     tag::classify(frame.kind, &prefix)
+}
+
+/// The string at the beginning of a data message.
+fn read_name(frame: &Frame) -> Option<Box<[u8]>> {
+    let body: Vec<u8> = frame.payload().flatten().copied().take(DATA_NAME_PREFIX).collect();
+    match amf0::Reader::new(&body).next() {
+        Ok(Some(amf0::Value::String(name))) => Some(name.into()),
+        _ => None,
+    }
 }

@@ -107,9 +107,8 @@ impl InitSet {
 
     /// Forgets the data frame called `name` (`@clearDataFrame`).
     pub fn clear_data_frame(&mut self, name: &[u8]) {
-        self.frames.retain(|frame| {
-            frame.kind() != MediaKind::Data || frame.data_name().as_deref() != Some(name)
-        });
+        self.frames
+            .retain(|frame| frame.kind() != MediaKind::Data || frame.data_name() != Some(name));
         self.forget_lists();
     }
 

@@ -180,7 +180,7 @@ impl Publisher {
         let mut builder =
             FrameBuilder::begin(MediaKind::Data, 0, length, self.chunk_size, &self.budget);
         builder.append(body)?;
-        Ok(builder.data_frame().finish())
+        Ok(builder.data_frame()?.finish())
     }
 
     /// Forgets the unfinished message on a chunk-stream slot (Abort).
