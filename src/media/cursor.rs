@@ -96,13 +96,16 @@ impl Cursor {
         self.in_flight.is_some()
     }
 
-    /// Its part of the frame in flight, in bytes: a player that does not read keeps that frame.
+    /// Its part of the frames that it holds, in bytes: a player that does not read keeps the frame
+    /// in flight and those of its prefix.
     #[must_use]
     pub fn pinned_bytes(&self) -> usize {
-        let share = |(frame, _): &(Arc<Frame>, usize)| {
-            frame.charged_bytes() / Arc::strong_count(frame).max(1)
-        };
-        self.in_flight.as_ref().map_or(0, share)
+        let share = |frame: &Arc<Frame>| frame.charged_bytes() / Arc::strong_count(frame).max(1);
+        let in_flight = self.in_flight.as_ref().map_or(0, |(frame, _)| share(frame));
+        let prefix = self.prefix.as_ref().map_or(0, |Prefix { frames, .. }| {
+            frames.iter().map(share).sum::<usize>() / Arc::strong_count(frames).max(1)
+        });
+        in_flight + prefix
     }
 
     /// The player leaves in the middle of a frame: that frame and the bytes of it that were
@@ -389,6 +392,8 @@ impl Cursor {
             frame.kind() == MediaKind::Audio && frame.tag().class == TagClass::AudioFrame
         };
         let from = self.place.next.max(log.headers_from());
+        // Without this look, players who wait would search the whole log at every frame.
+        log.last_audio().filter(|&newest| newest >= from)?;
         (from..log.head()).find(|&index| log.frame(index).is_some_and(is_audio))
     }
 }
