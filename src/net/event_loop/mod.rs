@@ -257,7 +257,10 @@ impl EventLoop {
             return;
         }
         if token.0 >= FIRST_LISTENER {
-            self.acceptable.push(token.0 - FIRST_LISTENER);
+            let index = token.0 - FIRST_LISTENER;
+            if !self.acceptable.contains(&index) {
+                self.acceptable.push(index);
+            }
             return;
         }
         let id = connection_id(token);
