@@ -134,6 +134,10 @@ pub const READS_PER_TURN: usize = 256;
 /// many of them, not a whole ring.
 /// Test: tests/turns.rs::tiny_messages_beyond_a_turn_are_handled_in_later_turns
 pub const MESSAGES_PER_TURN: usize = 1024;
+/// LIMIT: messages taken out of one aggregate, the rest is dropped. One of 8 MiB may hold half a
+/// million empty ones, which would be frames and mail before anybody else gets a turn.
+/// Test: tests/regressions.rs::an_aggregate_is_split_into_1024_messages_and_no_more
+pub const AGGREGATE_MESSAGES_MAX: usize = 1024;
 /// LIMIT: own outgoing bytes of a connection above which its input waits: with the replies to the
 /// last command at most twice that as capacity, charged.
 /// Test: tests/bounds.rs::replies_that_a_peer_does_not_read_stop_its_input

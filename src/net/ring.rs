@@ -1,8 +1,9 @@
 //! Ring buffers for reading, preallocated per loop and leased per turn.
 //!
 //! A connection holds a ring only from a read until the parser has used everything up; it keeps it
-//! over a turn only when the work budget stopped the parser. So an idle or slow peer pins nothing
-//! (N12), and no ring is ever allocated after start.
+//! over a turn only when the work budget stopped the parser and other rings are free. So an idle or
+//! slow peer pins nothing (N12), a busy one takes no ring from others, and no ring is ever allocated
+//! after start.
 //!
 //! ```text
 //!   0      head        tail       capacity
@@ -91,11 +92,16 @@ impl RingPool {
         Self { free, total: count, exhausted: 0 }
     }
 
-    /// A ring, if one is free; else the shortage is counted.
+    /// A ring: one is always free, because nobody keeps the last one over a turn.
     pub fn lease(&mut self) -> Option<Ring> {
-        let ring = self.free.pop();
-        self.exhausted += u64::from(ring.is_none());
-        ring
+        debug_assert!(!self.free.is_empty(), "whoever keeps a ring leaves one for others");
+        self.free.pop()
+    }
+
+    /// Whether another connection would find a ring now; else the shortage is counted.
+    pub fn has_spare(&mut self) -> bool {
+        self.exhausted += u64::from(self.free.is_empty());
+        !self.free.is_empty()
     }
 
     /// Takes a ring back, whatever is left in it.
@@ -105,7 +111,7 @@ impl RingPool {
         debug_assert!(self.free.len() <= self.total, "rings come from this pool only");
     }
 
-    /// How often no ring was free.
+    /// How often the last ring had to be given back with work left in it.
     #[must_use]
     pub fn exhausted(&self) -> u64 {
         self.exhausted

@@ -61,7 +61,7 @@ pub struct LoopReport {
     pub skips: u64,
     /// Frames that found a mailbox full.
     pub lost_frames: u64,
-    /// Reads put off because no ring was free.
+    /// How often a connection with work left had to give the last ring back.
     pub rings_exhausted: u64,
     /// Payload bytes copied into frames.
     pub payload_bytes_copied: u64,

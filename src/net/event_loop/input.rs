@@ -4,7 +4,9 @@ use std::io;
 
 use super::{EventLoop, find, push_ready};
 use crate::budget::{Charge, OverBudget};
-use crate::limits::{MESSAGES_PER_TURN, OUT_QUEUE_BYTES_MAX, READS_PER_TURN};
+use crate::limits::{
+    AGGREGATE_MESSAGES_MAX, MESSAGES_PER_TURN, OUT_QUEUE_BYTES_MAX, READS_PER_TURN,
+};
 use crate::net::connection::Held;
 use crate::net::ring::Ring;
 use crate::rtmp::message::{aggregate, type_id};
@@ -20,7 +22,7 @@ enum Fed {
     Drained,
     /// An answer or room in the out queue is missing: the rest waits outside the ring.
     Suspended,
-    /// The turn's budget is used up: the rest waits in the ring.
+    /// The turn's budget is used up: the rest waits in the ring while there are others.
     Budget,
     /// The connection is closed or closing.
     Gone,
@@ -54,7 +56,7 @@ impl EventLoop {
             match self.parse(id) {
                 Fed::Drained => {}
                 Fed::Budget => return self.ready_again(id),
-                Fed::Suspended | Fed::Gone => return,
+                Fed::Suspended | Fed::Gone => return self.return_ring(id),
             }
             let Some(connection) = find(&mut self.connections, id) else { return };
             if !connection.is_readable {
@@ -126,13 +128,21 @@ impl EventLoop {
         self.keep_rest(id, ring, fed)
     }
 
-    /// Puts the ring back to the connection, or its rest into a buffer that pins no ring.
+    /// Puts the ring back to the connection, or its rest into a buffer that pins no ring: where the
+    /// connection must wait, and where others would have to wait for the last ring.
     fn keep_rest(&mut self, id: ConnectionId, mut ring: Ring, fed: Fed) -> Fed {
-        let Some(connection) = find(&mut self.connections, id) else {
+        let connection = find(&mut self.connections, id).filter(|_| fed != Fed::Gone);
+        let Some(connection) = connection else {
             self.rings.give_back(ring);
             return Fed::Gone;
         };
-        if fed != Fed::Suspended || ring.is_empty() {
+        let is_kept = match fed {
+            _ if ring.is_empty() => true,
+            Fed::Budget => self.rings.has_spare(),
+            Fed::Drained => true,
+            Fed::Suspended | Fed::Gone => false,
+        };
+        if is_kept {
             connection.ring = Some(ring);
             return fed;
         }
@@ -157,15 +167,22 @@ impl EventLoop {
         let mut rest = input;
         let mut fed = Fed::Budget;
         let mut replied = false;
-        for _ in 0..MESSAGES_PER_TURN {
+        let mut left = MESSAGES_PER_TURN;
+        loop {
             let Some(connection) = find(&mut self.connections, id) else { return (0, Fed::Gone) };
             if connection.closing.is_some() {
                 return (input.len(), Fed::Gone);
             }
-            if !connection.takes_input(OUT_QUEUE_BYTES_MAX) {
+            // The second event of an input is handled with the first: no input may follow it.
+            let may_wait = !connection.session.has_queued_event();
+            if may_wait && !connection.takes_input(OUT_QUEUE_BYTES_MAX) {
                 fed = Fed::Suspended;
                 break;
             }
+            if may_wait && left == 0 {
+                break;
+            }
+            left = left.saturating_sub(1);
             let out = connection.out.buffer();
             let event = connection.session.handle_input(&mut rest, out, self.now);
             replied |= !out.is_empty();
@@ -252,7 +269,7 @@ impl EventLoop {
 
     fn handle_aggregate(&mut self, id: ConnectionId, msid: Msid, timestamp: u32, body: &[u8]) {
         let Some(slot) = self.publisher_slot(id, msid) else { return };
-        for part in aggregate::split(body, timestamp) {
+        for part in aggregate::split(body, timestamp).take(AGGREGATE_MESSAGES_MAX) {
             let kind = match part.message_type {
                 type_id::AUDIO => MediaKind::Audio,
                 type_id::VIDEO => MediaKind::Video,

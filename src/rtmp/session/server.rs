@@ -344,6 +344,12 @@ impl ServerSession {
         }
     }
 
+    /// Whether an event is left that needs no more input.
+    #[must_use]
+    pub fn has_queued_event(&self) -> bool {
+        self.queued.is_some()
+    }
+
     /// Whether connect has been accepted.
     #[must_use]
     pub fn is_connected(&self) -> bool {
