@@ -42,7 +42,7 @@ pub fn data_frame(body: &[u8]) -> Arc<Frame> {
     let length = u32::try_from(body.len()).unwrap();
     let mut builder = FrameBuilder::begin(MediaKind::Data, 0, length, CHUNK_SIZE, &budget());
     builder.append(body).unwrap();
-    Arc::new(builder.data_frame().finish())
+    Arc::new(builder.data_frame().unwrap().finish())
 }
 
 /// Generous limits with a GOP mode.
