@@ -28,6 +28,8 @@ pub enum Clip {
     Hevc,
     /// AV1 and Opus, Enhanced RTMP.
     Av1Opus,
+    /// H.264, and AC-3, whose sequence header has no body, Enhanced RTMP.
+    Ac3,
     /// Two tracks of H.264, two of AAC, Enhanced RTMP.
     Tracks,
     /// 20 Mb/s of H.264, 1080 lines, 60 frames a second, and AAC.
@@ -61,7 +63,7 @@ impl Clip {
         let (video, second, sound) = ("testsrc2=s=640x360:r=30", "mandelbrot=s=320x180:r=30", "");
         let hd = "testsrc2=s=1920x1080:r=60";
         let command = match self {
-            Self::Hevc | Self::Av1Opus | Self::Tracks => new_ffmpeg(),
+            Self::Hevc | Self::Av1Opus | Self::Ac3 | Self::Tracks => new_ffmpeg(),
             Self::Main | Self::Mp3 | Self::AudioOnly | Self::VideoOnly | Self::Heavy => ffmpeg(),
         };
         match self {
@@ -71,6 +73,7 @@ impl Clip {
             Self::VideoOnly => made(command, &[video], &[H264]),
             Self::Hevc => made(command, &[video, sound], &[HEVC, AAC]),
             Self::Av1Opus => made(command, &[video, sound], &[AV1, &["-c:a", "libopus"]]),
+            Self::Ac3 => made(command, &[video, sound], &[H264, &["-c:a", "ac3"]]),
             Self::Tracks => made(command, &[video, second, sound, sound], &[H264, AAC]),
             Self::Heavy => made(command, &[hd, sound], &[HEAVY, AAC]),
         }
