@@ -235,7 +235,7 @@ fn memory_below_the_fixed_part_ends_with_2_and_the_sum() {
         let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
         digits.parse::<usize>().unwrap()
     };
-    let parts = ["loops ", "rings ", "mailboxes ", "connections "].map(figure);
+    let parts = ["loops ", "rings ", "mailboxes ", "connections ", "allocator "].map(figure);
     assert_eq!(figure("taken at start is "), parts.iter().sum::<usize>());
 }
 
