@@ -107,6 +107,22 @@ fn two_players_of_one_connection_share_the_socket_frame_by_frame() {
 }
 
 #[test]
+fn a_second_publish_that_is_refused_ends_the_first_and_stops_nobody_else() {
+    for loops in LOOPS {
+        let server = Server::start(&["--loops", loops, "--takeover", "never"]);
+        let _busy = publisher(&server, "busy");
+        let mut wire = Wire::connect(server.address());
+        wire.publish("own");
+        let second = wire.create_stream();
+        wire.call(second, "publish", "busy");
+        wire.status(second, "NetStream.Publish.BadName");
+        assert_eq!(wire.rest().1, Arrival::Closed);
+        server.closed_for("refused");
+        Client::publish(server.address(), "live/next");
+    }
+}
+
+#[test]
 fn two_players_of_one_connection_are_told_of_their_end_once_each() {
     for loops in LOOPS {
         let server = Server::start(&["--loops", loops]);

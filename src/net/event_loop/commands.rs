@@ -49,8 +49,10 @@ impl EventLoop {
         let Some(connection) = find(&mut self.connections, id) else { return };
         let claim = Claim { on: self.id, address: connection.address, asked: pending.asked };
         let (msid, now) = (pending.msid, self.now);
-        let directory = &mut shared.directory();
-        match self.live.publish(directory, &pending.key, (id, msid), claim, now) {
+        // The lock is given back before the answer is acted on: a refusal may end another publish.
+        let answer =
+            self.live.publish(&mut shared.directory(), &pending.key, (id, msid), claim, now);
+        match answer {
             PublishAnswer::Ready(slot) => {
                 connection.publishers.push((msid, slot));
                 self.publish_ready_on(id, msid, &pending.key);
