@@ -4,6 +4,7 @@
 //! INVARIANT: the bytes charged never exceed the budget. What happens on the way there (logs are
 //! cut, newcomers refused, the largest holder closed) is decided in `net::event_loop::memory`.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -93,15 +94,17 @@ impl Charge {
         self.bytes
     }
 
-    /// Changes the charge to `bytes` in all.
+    /// Changes the charge to `bytes` in all; one comparison when it is that already.
     ///
     /// # Errors
     /// [`OverBudget`] when the growth does not fit; the charge is then unchanged.
     pub fn resize(&mut self, bytes: usize) -> Result<(), OverBudget> {
-        if bytes > self.bytes {
-            self.budget.try_add(bytes - self.bytes)?;
-        } else {
-            self.budget.used.fetch_sub(self.bytes - bytes, Relaxed);
+        match bytes.cmp(&self.bytes) {
+            Ordering::Equal => return Ok(()),
+            Ordering::Greater => self.budget.try_add(bytes - self.bytes)?,
+            Ordering::Less => {
+                self.budget.used.fetch_sub(self.bytes - bytes, Relaxed);
+            }
         }
         self.bytes = bytes;
         Ok(())

@@ -148,7 +148,7 @@ impl Connection {
         self.pending.is_none() && self.out.unsent().len() <= out_queue_max
     }
 
-    /// Charges what has grown since the last call; one comparison when nothing has.
+    /// Charges what has grown since the last call.
     ///
     /// # Errors
     /// [`OverBudget`]: the connection must end.
@@ -156,9 +156,6 @@ impl Connection {
         let players = self.players.capacity() * size_of::<usize>();
         let publishers = self.publishers.capacity() * size_of::<(Msid, usize)>();
         let bytes = self.session.state_bytes() + players + publishers + self.app.len();
-        if self.charge.bytes() == bytes {
-            return Ok(());
-        }
         self.charge.resize(bytes)
     }
 

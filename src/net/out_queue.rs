@@ -36,9 +36,6 @@ impl OutQueue {
     /// # Errors
     /// [`OverBudget`]: the connection must end.
     pub fn settle(&mut self) -> Result<(), OverBudget> {
-        if self.charge.bytes() == self.bytes.capacity() {
-            return Ok(());
-        }
         self.charge.resize(self.bytes.capacity())
     }
 

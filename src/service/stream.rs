@@ -88,13 +88,12 @@ impl LocalStream {
     }
 
     /// Charges what the stream holds beside frames: itself, its name, the lists of its log and its
-    /// players. Called after every append; costs one comparison
-    /// unless a list has grown. Where the budget has no room the log is halved.
+    /// players. Called after every append. Where the budget has no room the log is halved.
     pub fn settle(&mut self) {
         let lists = self.log.list_bytes() + self.players.capacity() * size_of::<usize>();
         let bytes = STREAM_BYTES + self.key.as_bytes().len() + lists;
         let Some(charge) = &mut self.charge else { return };
-        if charge.bytes() != bytes && charge.resize(bytes).is_err() {
+        if charge.resize(bytes).is_err() {
             self.log.cut(self.log.cuttable_bytes() / 2);
         }
     }
