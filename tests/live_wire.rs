@@ -1,39 +1,14 @@
-//! The protocol on real sockets: what is no RTMP, dialogues in one write and byte by byte, chunks of
+//! The protocol on real sockets: dialogues in one write and byte by byte, chunks of
 //! every kind from a publisher to its player, acknowledgements and pings.
 mod support;
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::TcpStream;
 
 use millrace::rtmp::message::type_id;
 use support::body;
 use support::session::{call, connect, raw};
 use support::{Client, PATIENCE, Packet, Server, Wire};
-
-#[test]
-fn other_protocols_are_closed_at_once_with_nothing_written() {
-    // Only the first byte can be the reason: nobody waits an hour.
-    let server = Server::start(&["--loops", "1", "--handshake-timeout", "3600"]);
-    for hello in [
-        &b"\x06abc"[..],
-        b"\x08",
-        b"\x09",
-        b"POST /open/1 HTTP/1.1\r\n\r\n",
-        b"GET / ",
-        b"\x16\x03\x01",
-        b"\0",
-    ] {
-        let mut stream = TcpStream::connect_timeout(&server.address(), PATIENCE).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.write_all(hello).unwrap();
-        let mut answer = [0; 1];
-        match stream.read(&mut answer) {
-            Ok(len) => assert_eq!(len, 0, "an answer to {}", hello.escape_ascii()),
-            // A reset, because unread bytes were left.
-            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
-        }
-    }
-}
 
 /// C0 C1 C2, connect, createStream, publish and a keyframe.
 fn whole_dialogue(name: &str) -> Vec<u8> {
