@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::{Action, Live};
+use crate::rtmp::session::MediaKind;
 use crate::service::directory::Directory;
 use crate::service::key::StreamKey;
 use crate::service::message::{Ending, Epoch, LiveMessage, Post, Subscriber, SubscriptionId};
-use crate::service::stream::{ArrivedFrame, Role, Snapshot};
+use crate::service::stream::{ArrivedFrame, LocalStream, Role, Snapshot};
 use crate::time::Millis;
 
 impl Live {
@@ -46,11 +47,7 @@ impl Live {
         self.leave(directory, id.slot);
     }
 
-    pub(super) fn owned(
-        &mut self,
-        key: &StreamKey,
-        epoch: Epoch,
-    ) -> Option<&mut crate::service::stream::LocalStream> {
+    pub(super) fn owned(&mut self, key: &StreamKey, epoch: Epoch) -> Option<&mut LocalStream> {
         let slot = *self.by_key.get(key)?;
         self.streams.get_mut(slot).filter(|stream| stream.epoch == epoch)
     }
@@ -71,7 +68,7 @@ impl Live {
         let Some(stream) = self.stream_by_id(id) else { return };
         if stream.adopt_snapshot(snapshot, now) {
             self.announce(id.slot);
-            self.schedule(id.slot, crate::rtmp::session::MediaKind::Video, now);
+            self.schedule(id.slot, MediaKind::Video, now);
         }
     }
 
@@ -90,22 +87,22 @@ impl Live {
             return;
         }
         self.start_players(id.slot, now);
-        let Some(stream) = self.stream_by_id(id) else { return };
+        let Self { streams, players, actions, .. } = self;
+        let Some(stream) = streams.get_mut(id.slot) else { return };
         if epoch > stream.epoch || matches!(stream.role, Role::Follower { .. }) {
             stream.role = Role::Vacant;
         }
         stream.epoch = epoch;
         stream.log.close_gop();
-        for &slot in &stream.players.clone() {
-            let Some(stream) = self.streams.get(id.slot) else { return };
-            let Some(player) = self.players.get_mut(slot) else { continue };
+        for &slot in &stream.players {
+            let Some(player) = players.get_mut(slot) else { continue };
             match ending {
                 Ending::Held => player.cursor.publisher_lost(&stream.log),
                 Ending::Final if epoch <= player.since => {}
                 Ending::Final => {
                     player.cursor.end_here(&stream.log);
                     player.is_ending = true;
-                    self.actions.push(Action::Flush(player.connection));
+                    actions.push(Action::Flush(player.connection));
                 }
             }
         }
