@@ -114,12 +114,6 @@ impl Cursor {
         self.in_flight.take()
     }
 
-    /// Whether media has started to flow.
-    #[must_use]
-    pub fn is_started(&self) -> bool {
-        self.started
-    }
-
     /// How often this player was moved forward because it was too slow.
     #[must_use]
     pub fn skips(&self) -> u32 {

@@ -2,10 +2,10 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use mio::net::{TcpListener, TcpStream};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
-use std::time::Duration;
 
 /// Options of accepted sockets; sizes in bytes, 0 leaves the kernel's default.
 #[derive(Debug, Clone, Copy)]

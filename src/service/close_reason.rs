@@ -32,7 +32,7 @@ pub enum CloseReason {
     TooManyConnections,
     /// More connections from one address than `--max-per-address`.
     TooManyFromAddress,
-    /// The memory budget was full and this connection held the largest unfinished message.
+    /// The memory budget was full: this connection held most, or asked for more.
     OutOfMemory,
     /// The server shuts down.
     Shutdown,

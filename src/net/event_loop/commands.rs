@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use super::{EventLoop, find, push_flush, push_ready};
+use crate::media::log::StreamLog;
 use crate::net::connection::{PendingPublish, Rest};
 use crate::rtmp::Msid;
 use crate::rtmp::session::{PlayRequest, Status};
 use crate::service::directory::Claim;
 use crate::service::key::normal_app;
-use crate::service::live::{PlayAnswer, PublishAnswer};
+use crate::service::live::{PlayAnswer, Player, PublishAnswer};
 use crate::service::publisher::ConnectionId;
 use crate::service::{CloseReason, StreamKey};
 
@@ -167,7 +168,7 @@ impl EventLoop {
         &mut self,
         id: ConnectionId,
         msid: Msid,
-        change: impl FnOnce(&mut crate::service::live::Player, &crate::media::log::StreamLog),
+        change: impl FnOnce(&mut Player, &StreamLog),
     ) {
         let Some(connection) = find(&mut self.connections, id) else { return };
         for &slot in &connection.players {

@@ -367,12 +367,8 @@ impl EventLoop {
         self.shutdown.is_some_and(|at| self.connections.is_empty() || self.now >= at)
     }
 
-    fn load(&self) -> &std::sync::atomic::AtomicUsize {
-        self.shared.load(self.id)
-    }
-
     fn publish_load(&self) {
-        self.load().store(self.connections.len(), Relaxed);
+        self.shared.load(self.id).store(self.connections.len(), Relaxed);
     }
 }
 

@@ -108,7 +108,8 @@ impl EventLoop {
     }
 }
 
-/// The earliest deadline of a connection; asked often, allocates nothing. `timeouts`: blocked and publisher, ms, 0 for never.
+/// The earliest deadline of a connection; asked often, allocates nothing. `timeouts`: blocked and
+/// publisher, ms, 0 for never.
 fn next_deadline(
     connection: &Connection,
     live: &Live,

@@ -11,15 +11,13 @@
 //! ```
 
 use super::Live;
-use crate::service::stream::Role;
+use crate::service::stream::{LocalStream, Role};
 
 impl Live {
     /// Bytes of the logs whose frames come from this loop; those of followers are the same frames.
     #[must_use]
     pub fn log_bytes(&self) -> usize {
-        let is_own = |stream: &&crate::service::stream::LocalStream| {
-            !matches!(stream.role, Role::Follower { .. })
-        };
+        let is_own = |stream: &&LocalStream| !matches!(stream.role, Role::Follower { .. });
         let streams = self.streams.iter().map(|(_, stream)| stream).filter(is_own);
         streams.map(|stream| stream.log.cuttable_bytes()).sum()
     }

@@ -210,13 +210,6 @@ impl Live {
         self.players.get(slot)?.waits_until
     }
 
-    /// The name of a player's stream.
-    #[must_use]
-    pub fn player_key(&self, slot: usize) -> Option<&StreamKey> {
-        let player = self.players.get(slot)?;
-        self.streams.get(player.stream).map(|stream| &stream.key)
-    }
-
     /// Local streams, for statistics and tests.
     pub fn streams(&self) -> impl Iterator<Item = &LocalStream> {
         self.streams.iter().map(|(_, stream)| stream)
