@@ -206,7 +206,7 @@ fn tracks_are_found_behind_small_chunks_and_small_pieces() {
 fn data_frames_know_their_name() {
     let body = b"\x02\0\x04name\x05";
     let frame = frame_in_chunks(Data, 0, body, 3);
-    assert_eq!(frame.data_name().as_deref(), Some(b"name".as_slice()));
+    assert_eq!(frame.data_name(), Some(b"name".as_slice()));
     assert!(!frame.is_data_frame());
     let nameless: Arc<Frame> = frame_in_chunks(Data, 0, &[5], 128);
     assert_eq!(nameless.data_name(), None);
