@@ -45,7 +45,11 @@ impl EventLoop {
             }
             budget -= 1;
             match listener.accept() {
-                Ok((stream, peer)) => self.accepted(stream, peer),
+                Ok((stream, peer)) => {
+                    self.accepted(stream, peer);
+                    // A flood on one listener keeps nobody from the others.
+                    self.acceptable.rotate_right(1);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.acceptable.pop();
                 }
