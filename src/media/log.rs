@@ -245,6 +245,12 @@ impl StreamLog {
         self.invariants();
     }
 
+    /// Whether somebody may start at what is in the log.
+    #[must_use]
+    pub fn has_keyframe(&self) -> bool {
+        self.gop_start.is_some() || self.last_key.is_some() || self.key_frame.is_some()
+    }
+
     /// The publisher has gone: nobody joins at its frames any more; players drain what is there.
     pub fn close_gop(&mut self) {
         self.forget_keyframes();

@@ -45,7 +45,8 @@ impl Live {
         }
         let is_fed = subscribed.feed == Feed::Live;
         let epoch = self.streams.get(slot).map(|stream| stream.epoch);
-        if !is_fed || epoch <= Some(subscribed.since) {
+        let is_over = !is_fed || epoch <= Some(subscribed.since);
+        if is_over && self.streams.get(slot).is_some_and(|stream| stream.log.has_keyframe()) {
             // The log shows what is over, other loops have not told yet: only those who were there
             // before may still start in it.
             self.start_players(slot, now);
