@@ -106,6 +106,11 @@ pub const MEMORY_HOLDERS: usize = 64;
 /// flood of tiny frames on one loop then makes no gaps in the streams of others.
 /// Test: tests/mailbox.rs::a_crowded_mailbox_slows_its_senders_for_a_second_at_most
 pub const CROWDED_MS_MAX: u64 = 1_000;
+/// LIMIT: letters that wait in a loop for one other loop's mailbox, or to be sorted into mailboxes
+/// in this turn: with so many, the loop reads nothing more. Some 200 bytes each, 800 KB per pair of
+/// loops, and what the last connection's turn and the answers to that loop's letters add.
+/// Test: tests/mailbox.rs::two_loops_full_for_each_other_read_nothing_and_drain
+pub const LETTERS_PENDING_MAX: usize = 4096;
 /// Readiness events taken from one poll.
 pub const POLL_EVENTS: usize = 1024;
 /// Mailbox messages handled in one turn.
@@ -142,7 +147,9 @@ pub const AGGREGATE_MESSAGES_MAX: usize = 1024;
 /// last command at most twice that as capacity, charged.
 /// Test: tests/bounds.rs::replies_that_a_peer_does_not_read_stop_its_input
 pub const OUT_QUEUE_BYTES_MAX: usize = 64 * 1024;
-/// A publish that waits asks again after this long, ms.
+/// A publish that waits asks again after this long, ms. Whenever it does, the connection leaves an
+/// entry of 16 bytes in the timer wheel until the deadline that it had before: at most ten each
+/// second, 29 KB in the three minutes of the longest default deadline, not charged.
 pub const PUBLISH_RETRY_MS: u64 = 100;
 /// How long a peer that gets a last message may take to read it, ms.
 pub const CLOSE_LINGER_MS: u64 = 1_000;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use millrace::limits::CROWDED_MS_MAX;
+use millrace::limits::{CROWDED_MS_MAX, LETTERS_PENDING_MAX};
 use millrace::net::mailbox::{Crowding, Letter, Outbox, Wake, mailbox};
 use millrace::time::Millis;
 
@@ -72,6 +72,40 @@ fn control_is_never_lost_and_keeps_its_order_in_a_mailbox_of_one() {
     let frames = got.iter().filter(|mail| mail.may_be_lost()).count() as u64;
     assert_eq!(outbox.lost() + frames, 1_000);
     assert!(outbox.lost() > 0);
+}
+
+#[test]
+fn two_loops_full_for_each_other_read_nothing_and_drain() {
+    let ends = || mailbox::<Mail, Bell>(1, Arc::new(Bell::default()));
+    let ((to_a, at_a), (to_b, at_b)) = (ends(), ends());
+    let mut loops = [(Outbox::new(vec![to_b]), at_a), (Outbox::new(vec![to_a]), at_b)];
+    for (outbox, _) in &mut loops {
+        // One is in the mailbox; the next ones wait.
+        for number in 0..=LETTERS_PENDING_MAX {
+            assert!(!outbox.is_full(), "{number}");
+            outbox.post(0, Mail::Control(2));
+        }
+        assert!(outbox.is_full());
+    }
+    let (mut taken, mut turns) = (0, 0);
+    let mut is_waiting = true;
+    while is_waiting {
+        is_waiting = false;
+        for (outbox, inbox) in &mut loops {
+            while let Some(mail) = inbox.take() {
+                taken += 1;
+                // As a question is answered: one letter for each, while reading waits.
+                if mail == Mail::Control(2) {
+                    outbox.post(0, Mail::Control(1));
+                }
+            }
+            is_waiting |= outbox.flush() || !inbox.is_empty();
+        }
+        turns += 1;
+        assert!(turns < 10 * LETTERS_PENDING_MAX, "they wait for each other");
+    }
+    assert_eq!(taken, 4 * (LETTERS_PENDING_MAX + 1));
+    assert!(loops.iter().all(|(outbox, _)| !outbox.is_full()));
 }
 
 #[test]

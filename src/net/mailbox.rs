@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
-use crate::limits::CROWDED_MS_MAX;
+use crate::limits::{CROWDED_MS_MAX, LETTERS_PENDING_MAX};
 use crate::time::Millis;
 
 /// What a mailbox carries.
@@ -224,6 +224,13 @@ impl<M: Letter, W: Wake> Outbox<M, W> {
             }
         }
         waiting
+    }
+
+    /// Whether so much waits for one loop that nothing more may be asked of it. Letters from it are
+    /// still taken, so two loops that are full for each other drain each other.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.destinations.iter().any(|destination| destination.pending.len() >= LETTERS_PENDING_MAX)
     }
 
     /// Whether the mailbox of a loop is more than half full.

@@ -5,7 +5,8 @@ use std::io;
 use super::{EventLoop, find, push_ready};
 use crate::budget::{Charge, OverBudget};
 use crate::limits::{
-    AGGREGATE_MESSAGES_MAX, MESSAGES_PER_TURN, OUT_QUEUE_BYTES_MAX, READS_PER_TURN,
+    AGGREGATE_MESSAGES_MAX, LETTERS_PENDING_MAX, MESSAGES_PER_TURN, OUT_QUEUE_BYTES_MAX,
+    READS_PER_TURN,
 };
 use crate::net::connection::Held;
 use crate::net::ring::Ring;
@@ -34,6 +35,9 @@ impl EventLoop {
     pub(super) fn read_ready(&mut self) {
         self.memory.read_again = None;
         for _ in 0..self.ready.len().min(READS_PER_TURN) {
+            if self.live.posts.len() >= LETTERS_PENDING_MAX {
+                return;
+            }
             if !self.may_read() {
                 self.memory.read_again = Some(self.now.plus(1));
                 return;

@@ -81,6 +81,9 @@ impl EventLoop {
 
     /// Whether input may be taken now.
     pub(super) fn may_read(&mut self) -> bool {
+        if self.outbox.is_full() {
+            return false;
+        }
         if self.memory.crowding.waits(self.outbox.is_crowded(), self.now) {
             return false;
         }
