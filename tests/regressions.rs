@@ -4,7 +4,17 @@ mod support;
 
 use std::thread;
 
+use millrace::budget::Budget;
+use millrace::media::log::GopMode;
+use millrace::rtmp::Msid;
 use millrace::rtmp::session::MediaKind;
+use millrace::service::StreamKey;
+use millrace::service::directory::{Claim, Directory, DirectoryLimits, Takeover};
+use millrace::service::live::{Live, LiveConfig, PublishAnswer};
+use millrace::service::message::LoopId;
+use millrace::service::publisher::{ConnectionId, PublisherSetup};
+use millrace::time::Millis;
+use rustix::process::Signal;
 use support::wire::command_body;
 use support::{Client, Server, Wire, body, connect_from};
 
@@ -99,4 +109,62 @@ fn an_aggregate_is_split_into_1024_messages_and_no_more() {
     server.stats_when("both aggregates", |stats| {
         stats["loops"][0]["streams"][0]["frames_in"] == 1024 + 3
     });
+}
+
+#[test]
+fn a_flood_on_one_listener_keeps_nobody_from_another() {
+    let listen = ["--listen", "127.0.0.1:0", "--listen", "127.0.0.1:0"];
+    let server = Server::start(&[&listen[..], &["--loops", "1"]].concat());
+    server.signal(Signal::STOP);
+    // The listener that is ready last is asked first.
+    let quiet = connect_from("127.0.0.2", server.addresses[0]);
+    let flood: Vec<_> = (0..50).map(|_| connect_from("127.0.0.3", server.addresses[1])).collect();
+    server.signal(Signal::CONT);
+    let line = server.line(|line| line.contains("from 127.0.0.2 on loop"));
+    let session: usize = line
+        .split_whitespace()
+        .skip_while(|word| *word != "session")
+        .nth(1)
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!(session <= 2, "{line}");
+    drop((quiet, flood));
+}
+
+#[test]
+fn holds_of_names_that_are_published_again_are_forgotten() {
+    let limits = DirectoryLimits {
+        takeover: Takeover::Always,
+        hold_ms: 10_000,
+        hold_always: true,
+        publishers: 0,
+        streams: 0,
+    };
+    let mut directory = Directory::new(limits);
+    let config = LiveConfig {
+        log: support::frames::limits(GopMode::Gop),
+        flush_ms: 40,
+        merge_ms: 0,
+        lag_ms: 5_000,
+        hold_ms: 10_000,
+        wait_for_publisher: true,
+        wait_ms: 30_000,
+        setup: PublisherSetup { chunk_size: 60_000, budget: Budget::new(1 << 20) },
+    };
+    let mut live = Live::new(LoopId(0), config);
+    let key = StreamKey::new(b"live", b"name").unwrap();
+    let claim = Claim { on: LoopId(0), address: [127, 0, 0, 1].into(), asked: Millis(0) };
+    let who = (ConnectionId { slot: 0, generation: 1 }, Msid(1));
+    for round in 0..1_000 {
+        let now = Millis(round);
+        let answer = live.publish(&mut directory, &key, who, claim, now);
+        let PublishAnswer::Ready(slot) = answer else { panic!("{answer:?}") };
+        live.unpublish(&mut directory, slot, true, now);
+        assert!(live.holds() <= 2, "{} in round {round}", live.holds());
+    }
+    live.handle_timeout(&mut directory, Millis(10_998));
+    assert_eq!(directory.streams(), 1, "the newest hold counts");
+    live.handle_timeout(&mut directory, Millis(10_999));
+    assert_eq!((live.holds(), directory.streams()), (0, 0));
 }

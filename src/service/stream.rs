@@ -104,6 +104,12 @@ impl LocalStream {
         matches!(&self.role, Role::Owner(owner) if owner.publisher == publisher)
     }
 
+    /// Whether the name is held for the lost publisher of this epoch.
+    #[must_use]
+    pub fn holds(&self, epoch: Epoch) -> bool {
+        self.epoch == epoch && matches!(self.role, Role::Holding)
+    }
+
     /// The owner, if this loop is it.
     #[must_use]
     pub fn owner_mut(&mut self) -> Option<&mut Owner> {

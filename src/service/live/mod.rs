@@ -253,12 +253,29 @@ impl Live {
         while let Some(hold) = self.holding.front().copied().filter(|hold| hold.until <= now) {
             self.holding.pop_front();
             let Some(stream) = self.streams.get_mut(hold.slot) else { continue };
-            if stream.epoch == hold.epoch && matches!(stream.role, Role::Holding) {
+            if stream.holds(hold.epoch) {
                 self.posts.extend(directory.hold_expired(&stream.key, hold.epoch));
                 stream.role = Role::Vacant;
                 self.remove_if_unused(hold.slot);
             }
         }
+    }
+
+    /// A name that is lost and published again quickly leaves holds that nobody waits for: they go
+    /// when they are half of all, so that there are never more than two per stream.
+    fn forget_holds(&mut self) {
+        let Self { holding, streams, .. } = self;
+        if holding.len() > 2 * streams.len() {
+            holding.retain(|hold| {
+                streams.get(hold.slot).is_some_and(|stream| stream.holds(hold.epoch))
+            });
+        }
+    }
+
+    /// Names held and holds that are over but not forgotten.
+    #[must_use]
+    pub fn holds(&self) -> usize {
+        self.holding.len()
     }
 
     /// The local stream of `key`, made if there is none.

@@ -259,6 +259,7 @@ impl Live {
                 stream.role = Role::Holding;
                 let until = now.plus(self.config.hold_ms);
                 self.holding.push_back(Hold { until, slot, epoch });
+                self.forget_holds();
             }
         }
         self.remove_if_unused(slot);
