@@ -1,6 +1,6 @@
 //! Why a connection ended: the only list, also the statistics key and the word in the log line.
 
-use std::fmt;
+use std::{fmt, io};
 
 use crate::rtmp::ProtocolError;
 use crate::rtmp::session::Timeout;
@@ -22,8 +22,8 @@ pub enum CloseReason {
     Blocked,
     /// Another publisher took the name.
     TakenOver,
-    /// connect, publish or play was refused; the status has been sent.
-    Refused,
+    /// connect, publish or play was refused, with the sentence that the peer was sent.
+    Refused(&'static str),
     /// The stream has ended and the player was told.
     StreamEnded,
     /// The peer asked to disconnect.
@@ -53,7 +53,7 @@ impl CloseReason {
             Self::PublisherSilent => 4,
             Self::Blocked => 5,
             Self::TakenOver => 6,
-            Self::Refused => 7,
+            Self::Refused(_) => 7,
             Self::StreamEnded => 8,
             Self::Disconnect => 9,
             Self::TooManyConnections => 10,
@@ -90,7 +90,8 @@ impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = Self::name(self.index());
         match self {
-            Self::Socket(code) => write!(f, "{name} (os error {code})"),
+            Self::Socket(code) => write!(f, "{name} ({})", io::Error::from_raw_os_error(*code)),
+            Self::Refused(text) => write!(f, "{name} ({})", text.trim_end_matches('.')),
             Self::Protocol(error) => write!(f, "{name} ({error:?})"),
             Self::Timeout(timeout) => write!(f, "{name} ({timeout:?})"),
             _ => f.write_str(name),

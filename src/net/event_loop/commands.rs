@@ -20,17 +20,18 @@ impl EventLoop {
         let is_ending = self.shutdown.is_some();
         let Some(connection) = find(&mut self.connections, id) else { return };
         let out = connection.out.buffer();
-        if is_ending {
-            connection.session.reject_connect(Status::ConnectAppShutdown, "Shutting down.", out);
+        let (status, text) = if is_ending {
+            (Status::ConnectAppShutdown, "Shutting down.")
         } else if !is_known {
-            connection.session.reject_connect(Status::ConnectInvalidApp, "No such app.", out);
+            (Status::ConnectInvalidApp, "No such app.")
         } else {
             connection.app = app.into();
             connection.session.accept_connect(out);
             // The idle deadline may come before the one for connect.
             return self.arm(id);
-        }
-        self.close_after_flush(id, CloseReason::Refused, self.now);
+        };
+        connection.session.reject_connect(status, text, out);
+        self.close_after_flush(id, CloseReason::Refused(text), self.now);
     }
 
     pub(super) fn handle_publish(&mut self, id: ConnectionId, msid: Msid, name: &[u8]) {
@@ -98,10 +99,10 @@ impl EventLoop {
         }
     }
 
-    fn refuse_publish(&mut self, id: ConnectionId, msid: Msid, status: Status, text: &str) {
+    fn refuse_publish(&mut self, id: ConnectionId, msid: Msid, status: Status, text: &'static str) {
         let Some(connection) = find(&mut self.connections, id) else { return };
         connection.session.reject_publish(msid, status, text, connection.out.buffer());
-        self.close_after_flush(id, CloseReason::Refused, self.now);
+        self.close_after_flush(id, CloseReason::Refused(text), self.now);
     }
 
     pub(super) fn handle_play(&mut self, id: ConnectionId, msid: Msid, request: &PlayRequest) {
@@ -127,7 +128,7 @@ impl EventLoop {
             }
             PlayAnswer::Refused(status, text) => {
                 connection.session.reject_play(msid, status, text, connection.out.buffer());
-                self.close_after_flush(id, CloseReason::Refused, now);
+                self.close_after_flush(id, CloseReason::Refused(text), now);
             }
         }
     }

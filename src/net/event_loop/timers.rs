@@ -92,18 +92,18 @@ impl EventLoop {
     fn player_timeout(&mut self, id: ConnectionId) {
         let now = self.now;
         let Some(connection) = find(&mut self.connections, id) else { return };
-        let mut refused = false;
+        let mut refused = None;
         for &slot in &connection.players {
             let Some((player, _)) = self.live.player(slot) else { continue };
             if player.waits_until.is_some_and(|until| until <= now) {
                 let (msid, status) = (player.msid, Status::PlayStreamNotFound);
-                let out = connection.out.buffer();
-                connection.session.reject_play(msid, status, "No such stream.", out);
-                refused = true;
+                let (text, out) = ("No such stream.", connection.out.buffer());
+                connection.session.reject_play(msid, status, text, out);
+                refused = Some(text);
             }
         }
-        if refused {
-            self.close_after_flush(id, CloseReason::Refused, now);
+        if let Some(text) = refused {
+            self.close_after_flush(id, CloseReason::Refused(text), now);
         }
     }
 }
