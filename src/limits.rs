@@ -89,7 +89,8 @@ pub const MEMORY_SHRINK_PERCENT: usize = 80;
 /// Test: tests/memory.rs::at_95_percent_newcomers_are_refused_with_a_status
 pub const MEMORY_REFUSE_PERCENT: usize = 95;
 /// From this share of the memory budget on, the connection that holds most is closed, of whatever
-/// loop. Not at 100 %: that would hit whoever asks next.
+/// loop. Not at 100 %: that would hit whoever asks next. What is left must hold one read of each
+/// loop (`--ring-bytes`) and a segment begun for it, or whoever asks is hit all the same.
 /// Test: tests/memory.rs::at_98_percent_the_largest_holder_of_all_loops_goes
 pub const MEMORY_EVICT_PERCENT: usize = 98;
 const _: () = assert!(MEMORY_SHRINK_PERCENT < MEMORY_REFUSE_PERCENT);
@@ -100,6 +101,10 @@ pub const MEMORY_LOGS_PERCENT: usize = 50;
 /// While memory is short, logs are cut and holders looked for at most this often per loop, ms: a
 /// full budget must not become a full CPU.
 pub const MEMORY_RELIEF_MS: u64 = 20;
+/// While the budget is full and nobody holds enough to be closed, loops wait this long for each
+/// other's logs to be cut before they read on, ms.
+/// Test: tests/memory.rs::at_80_percent_the_largest_logs_are_cut_and_small_ones_are_not
+pub const MEMORY_IN_VAIN_MS: u64 = 200;
 /// Connections that one look for the largest holders remembers: 1.5 KiB per loop.
 pub const MEMORY_HOLDERS: usize = 64;
 /// LIMIT: how long a loop reads less because another loop's mailbox is more than half full, ms. A
@@ -152,7 +157,7 @@ pub const OUT_QUEUE_BYTES_MAX: usize = 64 * 1024;
 /// second, 29 KB in the three minutes of the longest default deadline, not charged.
 pub const PUBLISH_RETRY_MS: u64 = 100;
 /// How long a peer that gets a last message may take to read it, ms.
-pub const CLOSE_LINGER_MS: u64 = 1_000;
+pub const CLOSE_LINGER_MS: u64 = 3_000;
 /// FIN follows the end of a stream after this long, ms.
 pub const STREAM_END_FIN_MS: u64 = 1_000;
 /// Connections flushed before the loop looks at its sockets again.

@@ -11,16 +11,18 @@
 //! holds; the loop whose holder is the largest closes it, the others wait with reading. Nobody who
 //! holds less than a quarter of the average is closed: logs, which are cut, are at most half.
 //!
+//! INVARIANT: a loop announces its next holder after it has closed the last one, so whoever sees
+//! the announcement also sees the room that was made (release and acquire).
 //! INVARIANT: a full budget costs at most one look at all connections and streams of a loop per
 //! `MEMORY_RELIEF_MS`; in between, holders found by the last look are closed one by one.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use super::{EventLoop, find};
 use crate::limits::{
-    MEMORY_EVICT_PERCENT, MEMORY_HOLDERS, MEMORY_LOGS_PERCENT, MEMORY_RELIEF_MS,
+    MEMORY_EVICT_PERCENT, MEMORY_HOLDERS, MEMORY_IN_VAIN_MS, MEMORY_LOGS_PERCENT, MEMORY_RELIEF_MS,
     MEMORY_SHRINK_PERCENT,
 };
 use crate::net::connection::Connection;
@@ -46,8 +48,8 @@ pub(super) struct Shortage {
     scanned: Option<Millis>,
     /// Holders found then, the largest last.
     holders: Vec<(usize, ConnectionId)>,
-    /// That look has found nobody, and nobody has found anybody on other loops.
-    is_in_vain: bool,
+    /// Since when looks have found nobody, here and on other loops.
+    in_vain_since: Option<Millis>,
     /// Cutting logs made room the last time: it may be done at once again, for until it is needed
     /// again half a budget has been filled.
     is_cutting_enough: bool,
@@ -63,6 +65,7 @@ impl EventLoop {
             if std::mem::take(&mut self.memory.is_announced) {
                 self.announce(0, 0);
                 self.memory.holders.clear();
+                self.memory.in_vain_since = None;
             }
             return;
         }
@@ -92,7 +95,7 @@ impl EventLoop {
 
     fn announce(&self, largest: usize, logs: usize) {
         if let Some(own) = self.shared.holdings().get(self.id.0) {
-            own.largest.store(largest, Relaxed);
+            own.largest.store(largest, Release);
             own.logs.store(logs, Relaxed);
         }
     }
@@ -124,19 +127,25 @@ impl EventLoop {
         }
         while self.shared.budget.is_at(MEMORY_EVICT_PERCENT) {
             let Some(&(bytes, id)) = self.memory.holders.last() else {
-                return self.memory.is_in_vain;
+                self.outbox.wake_all();
+                return self.has_waited_in_vain();
             };
             if !self.is_everybody_heard() || self.largest_elsewhere() > bytes {
                 self.outbox.wake_all();
                 return false;
             }
+            if !self.shared.budget.is_at(MEMORY_EVICT_PERCENT) {
+                // Another loop has made room before it announced its next holder.
+                return true;
+            }
             self.memory.holders.pop();
-            self.announce_largest();
-            let Some(connection) = find(&mut self.connections, id) else { continue };
             // It may have let go of most since the look.
-            if held_bytes(connection, &self.live) >= bytes / 2 {
+            if let Some(connection) = find(&mut self.connections, id)
+                && held_bytes(connection, &self.live) >= bytes / 2
+            {
                 self.close(id, CloseReason::OutOfMemory);
             }
+            self.announce_largest();
         }
         true
     }
@@ -164,10 +173,19 @@ impl EventLoop {
         if let Some(own) = self.shared.holdings().get(self.id.0) {
             own.scanned.store(self.now.0, Relaxed);
         }
-        self.memory.is_in_vain = self.memory.holders.is_empty() && self.largest_elsewhere() == 0;
-        if self.memory.is_in_vain {
+        if self.memory.holders.is_empty() && self.largest_elsewhere() == 0 {
+            self.memory.in_vain_since.get_or_insert(self.now);
             self.live.cut_logs(1, 2);
+        } else {
+            self.memory.in_vain_since = None;
         }
+    }
+
+    /// Nobody is to be closed: logs of other loops are still to be cut, which takes them a turn.
+    /// If that has not helped for long, reading goes on all the same, so that nothing hangs.
+    fn has_waited_in_vain(&self) -> bool {
+        let since = self.memory.in_vain_since;
+        since.is_some_and(|since| self.now.since(since) >= MEMORY_IN_VAIN_MS)
     }
 
     /// Whether what other loops say of their holders is of now.
@@ -190,13 +208,13 @@ impl EventLoop {
     fn announce_largest(&self) {
         let largest = self.memory.holders.last().map_or(0, |&(bytes, _)| bytes);
         if let Some(own) = self.shared.holdings().get(self.id.0) {
-            own.largest.store(largest, Relaxed);
+            own.largest.store(largest, Release);
         }
     }
 
     fn largest_elsewhere(&self) -> usize {
         let others = self.shared.holdings().iter().enumerate().filter(|(on, _)| *on != self.id.0);
-        others.map(|(_, holdings)| holdings.largest.load(Relaxed)).max().unwrap_or(0)
+        others.map(|(_, holdings)| holdings.largest.load(Acquire)).max().unwrap_or(0)
     }
 }
 
