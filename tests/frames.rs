@@ -205,9 +205,17 @@ fn tracks_are_found_behind_small_chunks_and_small_pieces() {
 #[test]
 fn data_frames_know_their_name() {
     let body = b"\x02\0\x04name\x05";
-    let frame = frame_in_chunks(Data, 0, body, 3);
+    let data_frame = |body: &[u8], chunk_size| {
+        let budget = Budget::new(1 << 20);
+        let length = u32::try_from(body.len()).unwrap();
+        let mut builder = FrameBuilder::begin(Data, 0, length, chunk_size, &budget);
+        builder.append(body).unwrap();
+        builder.data_frame().unwrap().finish()
+    };
+    let frame = data_frame(body, 3);
+    assert!(frame.is_data_frame());
     assert_eq!(frame.data_name(), Some(b"name".as_slice()));
-    assert!(!frame.is_data_frame());
-    let nameless: Arc<Frame> = frame_in_chunks(Data, 0, &[5], 128);
-    assert_eq!(nameless.data_name(), None);
+    assert_eq!(data_frame(&[5], 128).data_name(), None);
+    let other: Arc<Frame> = frame_in_chunks(Data, 0, body, 3);
+    assert!(!other.is_data_frame() && other.data_name().is_none());
 }
