@@ -21,8 +21,8 @@ pub const MESSAGE_STREAMS_MAX: usize = 16;
 /// cost what has arrived, at most twice that or 4 KiB; one per chunk stream.
 /// Test: tests/protocol_errors.rs::a_message_is_refused_by_the_length_it_announces
 pub const MESSAGE_BYTES_MAX: u32 = 8 * 1024 * 1024;
-/// LIMIT: longest command message (types 17, 20) in bytes. Unfinished ones cost what has arrived, at
-/// most twice that.
+/// LIMIT: longest command message (types 17, 20) in bytes. Unfinished ones cost what has arrived,
+/// at most twice that.
 /// Test: tests/protocol_errors.rs::a_message_is_refused_by_the_length_it_announces
 pub const COMMAND_BYTES_MAX: u32 = 64 * 1024;
 /// LIMIT: longest data message (types 15, 18) in bytes. Costs as a command does.
@@ -75,7 +75,8 @@ pub const TAKEOVER_SILENCE_MS: u64 = 2_000;
 pub const TAKEOVER_WAIT_MS: u64 = 2_500;
 /// A publisher that took over itself and is sending is safe from its own address for this long, ms.
 pub const TAKEOVER_PING_PONG_MS: u64 = 10_000;
-/// A source that comes back this far ahead of where it was went on meanwhile, ms; else it began anew.
+/// A source that comes back this far ahead of where it was went on meanwhile, ms; else it began
+/// anew.
 pub const TIMELINE_JUMP_MS: u32 = 3_600_000;
 /// Audio and video of a source begin at most this far apart, ms.
 pub const TIMELINE_SETTLE_MS: u32 = 10_000;

@@ -96,8 +96,9 @@ pub fn duration_ms(text: &str) -> Option<u64> {
     (0.0..3.2e11).contains(&ms).then_some(whole)
 }
 
-/// Whether env_logger would take all of it: levels, `module`, `module=level`, by commas, and `/text`
-/// at the end. A lone word that is no level is taken for a mistake, not for somebody's module.
+/// Whether env_logger would take all of it: levels, `module`, `module=level`, by commas, and
+/// `/text` at the end. A lone word that is no level is taken for a mistake, not for somebody's
+/// module.
 #[must_use]
 pub fn is_log_filter(text: &str) -> bool {
     let is_level = |word: &str| {

@@ -213,8 +213,8 @@ impl Cursor {
         debug_assert!(!self.started || self.place.next >= log.base());
     }
 
-    /// Frames that this player does not want are behind it as soon as nothing lies before them: they
-    /// are no lag, and the end of its duration may stand right after them.
+    /// Frames that this player does not want are behind it as soon as nothing lies before them:
+    /// they are no lag, and the end of its duration may stand right after them.
     fn pass_unwanted(&mut self, log: &StreamLog) {
         if !self.started || self.prefix.is_some() {
             return;

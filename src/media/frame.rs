@@ -35,8 +35,8 @@ const FRAME_OVERHEAD_BYTES: usize = size_of::<Frame>() + 64;
 /// Bytes of a data message that hold its name: marker, length, name.
 const DATA_NAME_PREFIX: usize = 3 + 256;
 
-/// Prefix of a body that classification may need when it speaks of several tracks, in bytes: as much
-/// as the smallest first segment holds, so that usually nothing has to be gathered.
+/// Prefix of a body that classification may need when it speaks of several tracks, in bytes: as
+/// much as the smallest first segment holds, so that usually nothing has to be gathered.
 const PREFIX_BYTES: usize = FRAME_SEGMENT_BYTES_MIN - HEADER_BYTES_MAX;
 
 /// One media message, encoded once per process.

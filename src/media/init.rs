@@ -118,8 +118,8 @@ impl InitSet {
     }
 }
 
-/// A media header stamped `timestamp`; data keeps its own (metadata 0). Where the budget has no room
-/// for a copy, the header goes out with its own timestamp.
+/// A media header stamped `timestamp`; data keeps its own (metadata 0). Where the budget has no
+/// room for a copy, the header goes out with its own timestamp.
 pub(super) fn stamp(frame: &Arc<Frame>, timestamp: u32, budget: &Arc<Budget>) -> Arc<Frame> {
     if frame.kind() == MediaKind::Data || frame.timestamp() == timestamp {
         return Arc::clone(frame);

@@ -10,10 +10,12 @@ use crate::rtmp::amf0::{Object, Reader, Value, Writer};
 /// What to do with one data message.
 #[derive(Debug, PartialEq)]
 pub enum DataMessage<'a> {
-    /// onMetaData: cache and fan out with timestamp 0. The body to send: `onMetaData` + ECMA array, live `duration`
-    /// and `filesize` removed, everything else byte for byte; `None` when it has no value.
+    /// onMetaData: cache and fan out with timestamp 0. The body to send: `onMetaData` + ECMA array,
+    /// live `duration` and `filesize` removed, everything else byte for byte; `None` when it has no
+    /// value.
     Metadata(Vec<u8>),
-    /// Another data frame set by `@setDataFrame` under this name: cache by name and fan out; body without `@setDataFrame`.
+    /// Another data frame set by `@setDataFrame` under this name: cache by name and fan out; body
+    /// without `@setDataFrame`.
     DataFrame {
         /// Its name.
         name: &'a [u8],

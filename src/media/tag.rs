@@ -6,7 +6,8 @@ use crate::rtmp::wire::{u16_be, u24_be};
 /// What a body is, as far as fan-out needs to know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TagClass {
-    /// Codec configuration (video SequenceStart/MPEG2TSSequenceStart, audio SequenceStart); cached for joiners.
+    /// Codec configuration (video SequenceStart/MPEG2TSSequenceStart, audio SequenceStart); cached
+    /// for joiners.
     SequenceHeader,
     /// Video keyframe (random access point).
     Keyframe,

@@ -2,8 +2,8 @@
 //!
 //! A connection holds a ring only from a read until the parser has used everything up; it keeps it
 //! over a turn only when the work budget stopped the parser and other rings are free. So an idle or
-//! slow peer pins nothing (N12), a busy one takes no ring from others, and no ring is ever allocated
-//! after start.
+//! slow peer pins nothing (N12), a busy one takes no ring from others, and no ring is ever
+//! allocated after start.
 //!
 //! ```text
 //!   0      head        tail       capacity

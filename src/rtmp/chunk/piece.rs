@@ -27,7 +27,8 @@ impl MessageLimits {
     }
 }
 
-/// Body bytes of a piece: normally borrowed; up to 4 inline after a mispredicted extended timestamp.
+/// Body bytes of a piece: normally borrowed; up to 4 inline after a mispredicted extended
+/// timestamp.
 #[derive(Debug, Clone, Copy)]
 pub enum PieceBytes<'a> {
     /// Borrowed from the input.

@@ -46,7 +46,8 @@ struct Last {
     delta: Option<u32>,
 }
 
-/// A writer that compresses headers (types 0-3) like real publishers: for the client role and tests.
+/// A writer that compresses headers (types 0-3) like real publishers: for the client role and
+/// tests.
 #[derive(Debug)]
 pub struct ChunkWriter {
     chunk_size: u32,

@@ -63,7 +63,8 @@ pub enum PublishKind {
 pub struct PlayRequest {
     /// Stream name with its query, as sent.
     pub name: Vec<u8>,
-    /// Start as sent; absent is -2000. -1 and -1000: live only; other negatives: any; >= 0: file at that ms.
+    /// Start as sent; absent is -2000. -1 and -1000: live only; other negatives: any; >= 0: file at
+    /// that ms.
     pub start: f64,
     /// Duration in ms as sent, if sent. > 0 applies to live too.
     pub duration: Option<f64>,
@@ -91,8 +92,8 @@ pub enum Event<'a> {
         /// live, record, append.
         kind: PublishKind,
     },
-    /// play (or play2). *Answer*: `accept_play` or `reject_play`. A second play on a playing msid is
-    /// preceded by `StopPlay`.
+    /// play (or play2). *Answer*: `accept_play` or `reject_play`. A second play on a playing msid
+    /// is preceded by `StopPlay`.
     Play {
         /// Message stream.
         msid: Msid,

@@ -130,7 +130,8 @@ impl ServerSession {
     }
 
     /// Consumes `input` up to and including the next event; replies are appended to `out`.
-    /// `None`: all input is used up, an answer is missing, or `out` is full (`OUT_QUEUE_BYTES_MAX`).
+    /// `None`: all input is used up, an answer is missing, or `out` is full
+    /// (`OUT_QUEUE_BYTES_MAX`).
     ///
     /// # Errors
     /// What the peer did wrong; flush `out` and close.
