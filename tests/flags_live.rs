@@ -11,7 +11,6 @@ use support::{Client, Got, PATIENCE, Server, body};
 
 const LOST: &str = "NetStream.Play.UnpublishNotify";
 const BAD_NAME: &str = "NetStream.Publish.BadName";
-const NOT_FOUND: &str = "NetStream.Play.StreamNotFound";
 
 #[test]
 fn chunk_size_is_announced() {
@@ -250,19 +249,6 @@ fn takeover_decides_who_gets_a_name() {
     first.expect_end();
     second.video(0, &body::key(1, 500));
     Client::begin_publish(idle.address(), "live/name").expect_status(BAD_NAME);
-}
-
-#[test]
-fn no_publisher_fail_refuses_at_once_and_wait_ends_after_its_time() {
-    let server = Server::start(&["--no-publisher", "fail", "--wait", "3600"]);
-    Client::begin_play(server.address(), "live/nobody").expect_status(NOT_FOUND);
-
-    let server = Server::start(&["--wait", "300ms"]);
-    let began = Instant::now();
-    let mut player = Client::play(server.address(), "live/nobody");
-    player.expect_status(NOT_FOUND);
-    assert!(began.elapsed() >= Duration::from_millis(300));
-    player.expect_end();
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! What a player gets first, over real sockets, with one loop and with three.
 mod support;
 
+use std::time::{Duration, Instant};
+
 use millrace::rtmp::message::type_id;
 use millrace::rtmp::session::MediaKind;
 use support::{Arrival, Client, Server, Wire, body};
@@ -108,8 +110,10 @@ fn a_player_before_the_publisher_waits_and_is_told() {
 fn a_player_that_waited_long_enough_is_refused_and_closed() {
     for loops in LOOPS {
         let server = Server::start(&["--loops", loops, "--wait", "0.3"]);
+        let began = Instant::now();
         let mut player = Client::play(server.address(), "live/nobody");
         player.expect_status("NetStream.Play.StreamNotFound");
+        assert!(began.elapsed() >= Duration::from_millis(300));
         assert_eq!(player.expect_end(), support::Got::Closed);
         server.closed_for("refused");
     }
