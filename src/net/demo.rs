@@ -60,7 +60,7 @@ fn run(server: SocketAddr) {
         let Err(error) = publish(server, &clip);
         let why = error.to_string();
         if why != told {
-            log::warn!("the demo publisher was stopped: {why}");
+            log::info!("the demo publisher was stopped: {why}");
             told = why;
         }
         // Waking early costs one try more.
