@@ -223,3 +223,7 @@ const _: () = assert!(ACK_WINDOW_MIN <= ACK_WINDOW);
 const _: () = assert!(TAKEOVER_SILENCE_MS < TAKEOVER_WAIT_MS, "silence shows while one waits");
 const _: () = assert!(PUBLISH_RETRY_MS < TAKEOVER_WAIT_MS);
 const _: () = assert!(MEMORY_LOGS_PERCENT < MEMORY_SHRINK_PERCENT, "cutting logs must help");
+/// LIMIT: streams that one loop's part of a report lists; the others are counted. Names are a
+/// peer's choice, a line of them all would be made in a turn: 100 MB for a million.
+/// Test: tests/output.rs::a_report_lists_4096_streams_of_a_loop_and_counts_the_rest
+pub const REPORT_STREAMS_MAX: usize = 4096;

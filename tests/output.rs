@@ -19,7 +19,7 @@ use mio::{Poll, Waker};
 use rustix::io::ioctl_fionread;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use support::{Client, PATIENCE, Server, body, eventually};
+use support::{Client, PATIENCE, Server, Wire, body, eventually};
 
 /// The number behind `before` in a line.
 fn figure(line: &str, before: &str) -> u64 {
@@ -371,4 +371,21 @@ fn a_loop_that_does_not_answer_is_named() {
     for line in ["loop 0 did not answer", "loop 1 did not answer"] {
         assert!(report.table().contains(line), "{}", report.table());
     }
+}
+
+#[test]
+fn a_report_lists_4096_streams_of_a_loop_and_counts_the_rest() {
+    let server = Server::start(&["--loops", "1", "--hold", "60", "--hold-always"]);
+    let mut wire = Wire::connect(server.address());
+    let msid = wire.create_stream();
+    for number in 0..4100 {
+        wire.call(msid, "publish", &format!("name{number}"));
+        wire.until(|packet| packet.code() == "NetStream.Publish.Start");
+        wire.command(msid, "closeStream", |writer| {
+            writer.null();
+        });
+    }
+    let stats = server.stats_when("the last name", |s| s["total"]["publishers"] == 0);
+    assert_eq!(stats["loops"][0]["streams"].as_array().unwrap().len(), 4096);
+    assert_eq!(stats["total"]["streams_omitted"], 4);
 }

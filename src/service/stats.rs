@@ -67,6 +67,8 @@ pub struct LoopReport {
     pub payload_bytes_copied: u64,
     /// Session lines that were not logged because there were too many.
     pub log_lines_suppressed: u64,
+    /// Streams beyond `REPORT_STREAMS_MAX`, which are counted but not listed.
+    pub streams_omitted: u64,
     /// Closed connections by reason.
     pub closes: [u64; CLOSE_REASONS],
     /// Streams that this loop owns or has players of.
@@ -123,7 +125,7 @@ pub struct Report {
 }
 
 /// Named figures of a loop: what JSON shows, in order, and what totals are sums of.
-type Figures = [(&'static str, u64); 16];
+type Figures = [(&'static str, u64); 17];
 
 impl Report {
     /// Fills in all bit rates: since `before`, or since the start of the process.
@@ -277,6 +279,7 @@ impl LoopReport {
             ("rings_exhausted", self.rings_exhausted),
             ("payload_bytes_copied", self.payload_bytes_copied),
             ("log_lines_suppressed", self.log_lines_suppressed),
+            ("streams_omitted", self.streams_omitted),
         ]
     }
 

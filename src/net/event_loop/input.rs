@@ -5,8 +5,7 @@ use std::io;
 use super::{EventLoop, find, push_ready};
 use crate::budget::{Charge, OverBudget};
 use crate::limits::{
-    AGGREGATE_MESSAGES_MAX, LETTERS_PENDING_MAX, MESSAGES_PER_TURN, OUT_QUEUE_BYTES_MAX,
-    READS_PER_TURN,
+    AGGREGATE_MESSAGES_MAX, MESSAGES_PER_TURN, OUT_QUEUE_BYTES_MAX, READS_PER_TURN,
 };
 use crate::net::connection::Held;
 use crate::net::ring::Ring;
@@ -35,9 +34,8 @@ impl EventLoop {
     pub(super) fn read_ready(&mut self) {
         self.memory.read_again = None;
         for _ in 0..self.ready.len().min(READS_PER_TURN) {
-            if self.live.posts.len() >= LETTERS_PENDING_MAX {
-                return;
-            }
+            // What the last connection sent is under way before the mailboxes are looked at.
+            self.settle_live();
             if !self.may_read() {
                 self.memory.read_again = Some(self.now.plus(1));
                 return;

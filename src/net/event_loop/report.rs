@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use crossbeam_channel::Sender;
 
 use super::EventLoop;
+use crate::limits::REPORT_STREAMS_MAX;
 use crate::service::live::Player;
 use crate::service::publisher::ConnectionId;
 use crate::service::stats::{LoopReport, PlayerReport, StreamReport, Traffic};
@@ -35,6 +36,7 @@ impl EventLoop {
             rings_exhausted: self.rings.exhausted(),
             payload_bytes_copied: self.live.copied,
             log_lines_suppressed: self.log_lines.suppressed(),
+            streams_omitted: self.live.streams().skip(REPORT_STREAMS_MAX).count() as u64,
             closes: counters.closes,
             streams: self.stream_reports(),
         }
@@ -43,7 +45,7 @@ impl EventLoop {
     /// One pass over streams, publishers and players each: a report is no reason for a gap.
     fn stream_reports(&self) -> Vec<StreamReport> {
         let mut reports: HashMap<usize, StreamReport> = HashMap::new();
-        for stream in self.live.streams() {
+        for stream in self.live.streams().take(REPORT_STREAMS_MAX) {
             let report = StreamReport {
                 key: stream.key.to_string(),
                 log_bytes: stream.log.bytes(),
