@@ -1,10 +1,26 @@
 //! What one player gets: order, gaps, first frame, latency, and the checksum where it is checked.
+//!
+//! Frames follow each other by sequence number, modulo 2^32, from the first one that came. Beside
+//! the highest number so far a window remembers which of the [`WINDOW`] numbers up to it came:
+//!
+//! ```text
+//!   came:   5 6 . 8 9        next 10: in order       next 12: 10 and 11 are gaps
+//!               ^ a gap      next 7: reordered, and no gap any more     next 8: reordered
+//! ```
+//! - *gap*: a frame that never came, each counted once.
+//! - *reordered*: a frame whose number is not above the highest: late, or repeated.
+//! - *corrupt*: a body without a stamp or with a wrong checksum. Nothing in it is believed but that
+//!   it is there, so it stands for the frame that was due, and tells no latency.
+//! - *backward*: a timestamp below that of the frame before; frames that are reordered do not count.
 
 use millrace::media::tag::{self, TagClass};
 use millrace::rtmp::session::{MediaKind, MediaPiece};
 
 use crate::stamp::{Checksum, HEAD_BYTES, STAMP_BYTES, Stamp, TAG_HEADER_BYTES_MAX};
 use crate::summary::Latencies;
+
+/// So far back a late frame still closes the gap that it left.
+const WINDOW: u32 = u128::BITS;
 
 /// Counters of one player.
 #[derive(Debug, Clone, Copy, Default)]
@@ -13,8 +29,10 @@ pub(crate) struct Tally {
     pub(crate) messages: u64,
     /// Their body bytes.
     pub(crate) bytes: u64,
-    /// Places where sequence numbers do not follow each other.
+    /// Frames that never came.
     pub(crate) gaps: u64,
+    /// Frames that came late or again.
+    pub(crate) reordered: u64,
     /// Bodies that are not what was sent.
     pub(crate) corrupt: u64,
     /// Bodies whose checksum was compared.
@@ -40,8 +58,10 @@ pub(crate) struct Inbound {
     checks_bytes: bool,
     has_video: bool,
     message: Message,
-    /// Sequence number of the last frame.
+    /// Highest sequence number so far.
     last: Option<u32>,
+    /// Bit n: the frame n below `last` came, or is before the first.
+    came: u128,
     last_timestamp: u32,
     /// Counters.
     pub(crate) tally: Tally,
@@ -62,10 +82,18 @@ impl Inbound {
         let message =
             Message { head: [0; HEAD_BYTES], head_len: 0, stamp: None, checksum: Checksum(0) };
         let tally = Tally::default();
-        Self { checks_bytes, has_video, message, last: None, last_timestamp: 0, tally }
+        Self {
+            checks_bytes,
+            has_video,
+            message,
+            last: None,
+            came: u128::MAX,
+            last_timestamp: 0,
+            tally,
+        }
     }
 
-    /// Sequence number of the last frame it has got whole.
+    /// Highest sequence number that it has got.
     pub(crate) fn last(&self) -> Option<u32> {
         self.last
     }
@@ -107,14 +135,16 @@ impl Inbound {
         if tag.is_init() {
             return;
         }
-        let Some(stamp) = self.message.stamp else {
+        self.tally.verified += u64::from(self.checks_bytes);
+        let is_good = |stamp: &Stamp| stamp.checksum == self.message.checksum.0;
+        let stamp = self.message.stamp.filter(|stamp| !self.checks_bytes || is_good(stamp));
+        let Some(stamp) = stamp else {
             self.tally.corrupt += 1;
+            if let Some(last) = self.last {
+                self.advance(last.wrapping_add(1));
+            }
             return;
         };
-        if self.checks_bytes {
-            self.tally.verified += 1;
-            self.tally.corrupt += u64::from(stamp.checksum != self.message.checksum.0);
-        }
         self.follow(stamp.sequence, tag.class, piece.timestamp);
         if arrival.measured_from_us.is_some_and(|from| stamp.sent_us >= from) {
             latencies.add(arrival.now_us.saturating_sub(stamp.sent_us));
@@ -123,15 +153,36 @@ impl Inbound {
 
     fn follow(&mut self, sequence: u32, class: TagClass, timestamp: u32) {
         match self.last {
-            None => self.tally.bad_start = self.has_video && class != TagClass::Keyframe,
-            Some(last) => {
-                self.tally.gaps += u64::from(sequence != last.wrapping_add(1));
+            None => {
+                self.tally.bad_start = self.has_video && class != TagClass::Keyframe;
+                self.last = Some(sequence);
+            }
+            Some(last) if last.wrapping_sub(sequence) < 1 << 31 => {
+                self.tally.reordered += 1;
+                return self.close_gap(last.wrapping_sub(sequence));
+            }
+            Some(_) => {
                 let is_backward = timestamp.wrapping_sub(self.last_timestamp) >= 1 << 31;
                 self.tally.backward += u64::from(is_backward);
+                self.advance(sequence);
             }
         }
-        self.last = Some(sequence);
         self.last_timestamp = timestamp;
+    }
+
+    /// A frame above the highest came; those between are gaps for now.
+    fn advance(&mut self, sequence: u32) {
+        let step = sequence.wrapping_sub(self.last.unwrap_or(sequence));
+        self.came = self.came.checked_shl(step).unwrap_or(0) | 1;
+        self.tally.gaps += u64::from(step.saturating_sub(1));
+        self.last = Some(sequence);
+    }
+
+    /// A frame came that is `back` below the highest.
+    fn close_gap(&mut self, back: u32) {
+        let Some(bit) = 1_u128.checked_shl(back).filter(|_| back < WINDOW) else { return };
+        self.tally.gaps -= u64::from(self.came & bit == 0);
+        self.came |= bit;
     }
 }
 
@@ -203,6 +254,46 @@ mod tests {
 
     fn faults(tally: &Tally) -> (u64, u64, u64, bool) {
         (tally.gaps, tally.corrupt, tally.backward, tally.bad_start)
+    }
+
+    /// Gaps, reordered, backward after frames with these numbers, each with its number as its
+    /// timestamp.
+    fn order(numbers: &[u32]) -> (u64, u64, u64) {
+        let mut inbound = Inbound::new(false, true);
+        for &number in numbers {
+            feed(&mut inbound, &body(&KEY, number), number, 0);
+        }
+        let Tally { gaps, reordered, backward, .. } = inbound.tally;
+        (gaps, reordered, backward)
+    }
+
+    #[test]
+    fn late_and_repeated_frames_are_reordered_and_only_missing_ones_are_gaps() {
+        assert_eq!(order(&[1, 2, 4, 5]), (1, 0, 0));
+        assert_eq!(order(&[1, 2, 6]), (3, 0, 0));
+        assert_eq!(order(&[1, 3, 2, 4]), (0, 1, 0), "swapped");
+        assert_eq!(order(&[1, 4, 3, 2, 5]), (0, 2, 0), "turned round");
+        assert_eq!(order(&[1, 2, 2, 3]), (0, 1, 0), "repeated");
+        assert_eq!(order(&[1, 3, 3, 2, 2, 4]), (0, 3, 0), "swapped, each repeated");
+        assert_eq!(order(&[5, 4, 6]), (0, 1, 0), "from before the first: no gap was there");
+        assert_eq!(order(&[u32::MAX, 1, 0, 2]), (0, 1, 0), "where numbers wrap");
+        let far = WINDOW + 1;
+        assert_eq!(order(&[1, far, 2]), (u64::from(far) - 3, 1, 0), "the window's far end");
+        assert_eq!(order(&[1, far + 1, 2]), (u64::from(far) - 1, 1, 0), "beyond the window");
+    }
+
+    #[test]
+    fn a_corrupt_frame_keeps_its_place() {
+        for at in [7, 12, 40] {
+            let mut inbound = Inbound::new(true, true);
+            let mut bad = body(&INTER, 1);
+            bad[at] ^= 0x40;
+            feed(&mut inbound, &body(&KEY, 0), 0, 0);
+            feed(&mut inbound, &bad, 33, 0);
+            feed(&mut inbound, &body(&INTER, 2), 66, 0);
+            assert_eq!(faults(&inbound.tally), (0, 1, 0, false), "byte {at}");
+            assert_eq!((inbound.tally.reordered, inbound.last()), (0, Some(2)));
+        }
     }
 
     #[test]

@@ -87,6 +87,7 @@ impl Summary {
         self.tally.messages += tally.messages;
         self.tally.bytes += tally.bytes;
         self.tally.gaps += tally.gaps;
+        self.tally.reordered += tally.reordered;
         self.tally.corrupt += tally.corrupt;
         self.tally.verified += tally.verified;
         self.tally.backward += tally.backward;
@@ -95,8 +96,8 @@ impl Summary {
 
     /// Whether every promise was kept.
     pub(crate) fn is_good(&self) -> bool {
-        let Tally { gaps, corrupt, backward, .. } = self.tally;
-        let faults = gaps + corrupt + backward + self.bad_starts;
+        let Tally { gaps, reordered, corrupt, backward, .. } = self.tally;
+        let faults = gaps + reordered + corrupt + backward + self.bad_starts;
         faults == 0 && self.closed == 0 && self.complete == self.wanted
     }
 
@@ -115,6 +116,7 @@ impl Summary {
             ("bytes", self.tally.bytes),
             ("verified", self.tally.verified),
             ("gaps", self.tally.gaps),
+            ("reordered", self.tally.reordered),
             ("corrupt", self.tally.corrupt),
             ("backward_timestamps", self.tally.backward),
             ("first_frame_not_keyframe", self.bad_starts),
@@ -147,12 +149,12 @@ impl Summary {
                  closed{failure}"
             );
         }
-        let Tally { gaps, corrupt, verified, backward, .. } = self.tally;
+        let Tally { gaps, reordered, corrupt, verified, backward, .. } = self.tally;
         let [p50, p99, max] = self.latency_ms();
         format!(
             "{verdict}: {} frames to {served} of {wanted} players ({} stuck ones beside), \
-             {complete} complete, {closed} closed; {gaps} gaps, {corrupt} corrupt of {verified} \
-             verified, {backward} timestamps backward, {} not begun by a keyframe; latency p50 \
+             {complete} complete, {closed} closed; {gaps} gaps, {reordered} reordered, {corrupt} \
+             corrupt of {verified} verified, {backward} timestamps backward, {} not begun by a keyframe; latency p50 \
              {p50:.1} p99 {p99:.1} max {max:.1} ms{failure}",
             self.frames_sent, self.stuck, self.bad_starts,
         )
