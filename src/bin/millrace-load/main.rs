@@ -3,18 +3,20 @@
 //! Loads an RTMP server and tells whether it kept its promises: every body of the publisher
 //! carries a sequence number, the time it was sent and a checksum ([`stamp`]), so every player sees
 //! gaps and order, and every K-th player also sees a wrong byte. Publisher and players share one
-//! process, so they share one clock and latencies are true. Parts: [`options`] (flags),
-//! [`source`] (what is published), [`inbound`] (what one player gets), [`peer`] (one connection),
+//! process, so they share one clock and latencies are true. Parts: [`options`] (flags of the load,
+//! on [`flags`]), [`source`] (what is published), [`inbound`] (what one player gets), [`peer`] (one connection),
 //! [`load`] (the event loop and its phases), [`summary`] (the result).
 //!
 //! Exit codes: 0 every promise held, 1 one was broken or the load could not run, 2 bad flags.
 #![forbid(unsafe_code)]
 
 mod error;
+mod flags;
 mod inbound;
 mod load;
 mod options;
 mod peer;
+mod promises;
 mod source;
 mod stamp;
 mod summary;
@@ -30,7 +32,19 @@ use summary::Summary;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    match Options::parse(&args) {
+    let (mode, rest) = match args.split_first() {
+        Some((word, rest)) if !word.starts_with('-') => (word.as_str(), rest),
+        _ => ("load", args.as_slice()),
+    };
+    match mode {
+        "load" => load(rest),
+        other => complain(&format!("'{other}' is no mode; see --help"), 2),
+    }
+}
+
+/// Loads a server.
+fn load(args: &[String]) -> ExitCode {
+    match Options::parse(args) {
         Ok(Command::Run(options)) => match run(&options) {
             Ok(summary) => finish(&summary),
             Err(error) => complain(&error.to_string(), 1),

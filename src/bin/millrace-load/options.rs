@@ -1,10 +1,12 @@
-//! Flags: one table for parsing and for `--help`.
+//! Flags of the load: the table, and what is parsed and checked of it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use getopts::Matches;
-use millrace::cli::values::{UsageError, duration_ms};
+use millrace::cli::UsageError;
+
+use crate::flags::{self, Flag, Given, flag, refused};
+use crate::promises::Promises;
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -16,27 +18,42 @@ pub(crate) enum Command {
 }
 
 /// Every flag, parsed and checked.
+#[expect(dead_code, reason = "flags whose effect follows")]
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     /// Server.
     pub(crate) server: SocketAddr,
+    /// Its process, where it is to be measured.
+    pub(crate) server_pid: Option<u32>,
     /// `app` of connect.
     pub(crate) app: String,
-    /// Stream name.
+    /// Stream name; with several publishers its beginning.
     pub(crate) stream: String,
-    /// Players that read.
+    /// Streams that are published.
+    pub(crate) publishers: usize,
+    /// Players that read, spread over the streams.
     pub(crate) players: usize,
-    /// Every so many players checks checksums; 0: none does.
+    /// Every so many players is verified; 0: none is.
     pub(crate) verify_every: usize,
+    /// Time between two reads of those that are not verified, ms; 0: they parse everything.
+    pub(crate) drain_ms: u64,
     /// Players that never read.
     pub(crate) stuck: usize,
-    /// Connections that do connect and nothing more; there is no publisher then.
+    /// Players that read `slow_kbps` only.
+    pub(crate) slow: usize,
+    /// 1000 bits a second that a slow player reads.
+    pub(crate) slow_kbps: u64,
+    /// Connections that do connect and nothing more.
     pub(crate) idle: usize,
+    /// Joins a second during the measured time.
+    pub(crate) churn: usize,
+    /// Joins that begin in one moment at the start of the measured time.
+    pub(crate) storm: usize,
     /// Measured time, ms, from the moment when all peers have what they want.
     pub(crate) time_ms: u64,
-    /// Bit rate of the synthetic source, 1000 bits a second.
+    /// Bit rate of a synthetic source, 1000 bits a second.
     pub(crate) kbps: u64,
-    /// Time between keyframes of the synthetic source, ms.
+    /// Time between keyframes of a synthetic source, ms.
     pub(crate) gop_ms: u64,
     /// Published instead of the synthetic source.
     pub(crate) flv: Option<PathBuf>,
@@ -44,25 +61,72 @@ pub(crate) struct Options {
     pub(crate) sources: usize,
     /// Connections opened a second.
     pub(crate) connect_rate: u64,
+    /// Where the result goes as JSON; `-` is stdout.
+    pub(crate) json: Option<PathBuf>,
+    /// Where the result goes as CSV; `-` is stdout.
+    pub(crate) csv: Option<PathBuf>,
+    /// No progress lines.
+    pub(crate) quiet: bool,
+    /// What must hold besides.
+    pub(crate) promises: Promises,
 }
 
-/// Name, value, default, help.
-const FLAGS: [(&str, &str, &str, &str); 14] = [
-    ("server", "ADDR:PORT", "127.0.0.1:1935", "Server."),
-    ("app", "NAME", "live", "App."),
-    ("stream", "NAME", "load", "Stream name."),
-    ("players", "N", "100", "Players that read."),
-    ("verify-every", "K", "20", "Every K-th player checks every byte; 0: none does."),
-    ("stuck", "N", "0", "Players that never read."),
-    ("idle", "N", "0", "Only connect so often and stay; nobody publishes or plays."),
-    ("time", "TIME", "10", "Measured time once everybody is there (seconds, or ms, s, m)."),
-    ("kbps", "N", "1000", "Bit rate: 30 video and 43 audio frames a second share it."),
-    ("gop-ms", "N", "2000", "Time between keyframes."),
-    ("flv", "FILE", "", "Publish this file again and again instead."),
-    ("sources", "N", "1", "Source addresses, 127.0.0.1 and up."),
-    ("connect-rate", "N", "1000", "Connections opened a second."),
-    ("help", "", "", "Print this text."),
+const SERVER: &str = "Server";
+const WHO: &str = "Who is there (flags may be combined)";
+const WHAT: &str = "What is published";
+const HOW: &str = "How";
+const RESULT: &str = "Result";
+const PROMISES: &str = "Promises: exit code 1 if one is broken";
+
+/// The table.
+#[rustfmt::skip]
+const FLAGS: &[Flag] = &[
+    flag(SERVER, ("server", "ADDR:PORT"), "127.0.0.1:1935", "The only address that is talked to.", ""),
+    flag(SERVER, ("server-pid", "PID"), "", "Measure CPU, memory and context switches of this process too.", ""),
+    flag(SERVER, ("app", "NAME"), "live", "App.", ""),
+    flag(SERVER, ("stream", "NAME"), "load", "Stream name; NAME-0, NAME-1, ... with several publishers.", ""),
+    flag(WHO, ("publishers", "N"), "1; 0 with --idle alone", "Publishers, each of its own stream; 0: play what is there.", ""),
+    flag(WHO, ("players", "N"), "100; 0 with --idle, --churn or --storm", "Players that read, spread over the streams.", ""),
+    flag(WHO, ("verify-every", "K"), "20", "Every K-th player checks every byte and takes latencies; 0: none does.", ""),
+    flag(WHO, ("drain-ms", "MS"), "30", "Read the other players this often, without looking; 0: they parse everything.", ""),
+    flag(WHO, ("stuck", "N"), "0", "Players that never read.", ""),
+    flag(WHO, ("slow", "N"), "0", "Players that read --slow-kbps only.", ""),
+    flag(WHO, ("slow-kbps", "K"), "500", "What a slow player reads, 1000 bits a second.", ""),
+    flag(WHO, ("idle", "N"), "0", "Connections that connect and stay.", ""),
+    flag(WHO, ("churn", "N"), "0", "Joins a second while it is measured: join, first keyframe, leave.", ""),
+    flag(WHO, ("storm", "N"), "0", "So many joins in one moment when measuring begins.", ""),
+    flag(WHAT, ("kbps", "N"), "1000", "Bit rate: 30 video and 43 audio frames a second share it.", ""),
+    flag(WHAT, ("gop-ms", "N"), "2000", "Time between keyframes.", ""),
+    flag(WHAT, ("flv", "FILE"), "", "Publish this file again and again instead.", ""),
+    flag(HOW, ("time", "TIME"), "10", "Measured time once everybody is there (seconds, or ms, s, m).", ""),
+    flag(HOW, ("sources", "N"), "1", "Source addresses, 127.0.0.1 and up.", ""),
+    flag(HOW, ("connect-rate", "N"), "1000", "Connections opened a second.", ""),
+    flag(RESULT, ("json", "FILE"), "", "Write the result as one JSON object; - is stdout, the text goes to stderr then.", ""),
+    flag(RESULT, ("csv", "FILE"), "", "Write it as a CSV header and row; - as above.", ""),
+    flag(RESULT, ("quiet", ""), "", "No line of progress each second.", ""),
+    flag(PROMISES, ("expect-no-gap", ""), "", "No player misses a frame.", ""),
+    flag(PROMISES, ("expect-p99-ms", "N"), "", "Latency that 99 % of the frames keep.", ""),
+    flag(PROMISES, ("expect-p999-ms", "N"), "", "Latency that 99.9 % of the frames keep.", ""),
+    flag(PROMISES, ("expect-max-ms", "N"), "", "Latency that every frame keeps.", ""),
+    flag(PROMISES, ("expect-join-ms", "N"), "", "Time from connecting to the first keyframe that 99 % of the players keep.", ""),
+    flag(PROMISES, ("expect-server-cpu", "PERCENT"), "", "CPU time of the server, in percent of one CPU; with --server-pid.", ""),
+    flag("Other", ("help", ""), "", "Print this text.", ""),
 ];
+
+const USAGE: &str = "\
+millrace-load: loads an RTMP server and checks what players get
+
+Usage: millrace-load [FLAGS]
+       millrace-load floor [FLAGS]   the least that delivery costs on this machine
+       millrace-load plot [FLAGS]    a picture of CSV results
+       millrace-load MODE --help";
+
+/// Most connections of one kind.
+const PEERS_MAX: u64 = 1_000_000;
+/// LIMIT: a run is bounded in time, ms.
+const TIME_MS_MAX: u64 = 24 * 3600 * 1000;
+/// Most that a promise may be, ms or percent.
+const PROMISE_MAX: f64 = 1e6;
 
 impl Options {
     /// Parses `args` (without the program's name).
@@ -70,70 +134,91 @@ impl Options {
     /// # Errors
     /// [`UsageError`]: one sentence that says what is wrong and what is allowed.
     pub(crate) fn parse(args: &[String]) -> Result<Command, UsageError> {
-        let mut table = getopts::Options::new();
-        for (name, value, default, help) in FLAGS {
-            if value.is_empty() {
-                table.optflag("", name, help);
-            } else {
-                table.optopt("", name, &format!("{help} [{default}]"), value);
-            }
+        let given = Given::parse(FLAGS, args)?;
+        if given.has("help") {
+            return Ok(Command::Print(flags::help(USAGE, FLAGS)));
         }
-        let matches = table.parse(args).map_err(|e| UsageError::Syntax(e.to_string()))?;
-        if let Some(word) = matches.free.first() {
-            return Err(UsageError::Stray(word.clone()));
-        }
-        if matches.opt_present("help") {
-            let usage = "millrace-load: loads an RTMP server and checks what players get";
-            return Ok(Command::Print(table.usage(usage)));
-        }
-        Self::build(&matches).map(|options| Command::Run(Box::new(options)))
+        given.no_words()?;
+        let options = Self::build(&given)?;
+        options.check()?;
+        Ok(Command::Run(Box::new(options)))
     }
 
-    fn build(matches: &Matches) -> Result<Self, UsageError> {
-        let server = matches.opt_str("server").unwrap_or_else(|| "127.0.0.1:1935".into());
-        let server = server.parse().map_err(|_| UsageError::Value {
-            flag: "server",
-            given: server,
-            allowed: "an address and a port, such as 127.0.0.1:1935".into(),
-        })?;
-        let time = matches.opt_str("time").unwrap_or_else(|| "10".into());
-        let time_ms = duration_ms(&time).ok_or(UsageError::Value {
-            flag: "time",
-            given: time,
-            allowed: "seconds, or a number with ms, s or m".into(),
-        })?;
-        let size = |number| usize::try_from(number).unwrap_or(usize::MAX);
+    fn build(given: &Given) -> Result<Self, UsageError> {
+        let peers = |name| given.count(name, PEERS_MAX);
+        let (idle, churn, storm) = (peers("idle")?, peers("churn")?, peers("storm")?);
+        let (stuck, slow) = (peers("stuck")?, peers("slow")?);
+        // Players and publishers that nobody asked for do not stand beside these.
+        let players = match given.has("players") {
+            true => peers("players")?,
+            false if idle + churn + storm > 0 => 0,
+            false => 100,
+        };
+        let is_idle_only = idle > 0 && players + stuck + slow + churn + storm == 0;
+        let publishers = match given.has("publishers") {
+            true => given.count("publishers", 10_000)?,
+            false => usize::from(!is_idle_only),
+        };
+        let server = "an address and a port, such as 127.0.0.1:1935";
         Ok(Self {
-            server,
-            app: matches.opt_str("app").unwrap_or_else(|| "live".into()),
-            stream: matches.opt_str("stream").unwrap_or_else(|| "load".into()),
-            players: size(number(matches, "players", 100, 0, 1_000_000)?),
-            verify_every: size(number(matches, "verify-every", 20, 0, 1_000_000)?),
-            stuck: size(number(matches, "stuck", 0, 0, 1_000_000)?),
-            idle: size(number(matches, "idle", 0, 0, 1_000_000)?),
-            time_ms,
-            kbps: number(matches, "kbps", 1000, 100, 1_000_000)?,
-            gop_ms: number(matches, "gop-ms", 2000, 100, 60_000)?,
-            flv: matches.opt_str("flv").map(PathBuf::from),
-            sources: size(number(matches, "sources", 1, 1, 200)?),
-            connect_rate: number(matches, "connect-rate", 1000, 1, 1_000_000)?,
+            server: given.value("server", server, |text| text.parse().ok())?,
+            server_pid: server_pid(given)?,
+            app: given.text("app"),
+            stream: given.text("stream"),
+            publishers,
+            players,
+            verify_every: peers("verify-every")?,
+            drain_ms: given.number("drain-ms", 0..=1000)?,
+            stuck,
+            slow,
+            slow_kbps: given.number("slow-kbps", 1..=1_000_000)?,
+            idle,
+            churn,
+            storm,
+            time_ms: given.time_ms("time", 100..=TIME_MS_MAX)?,
+            kbps: given.number("kbps", 100..=1_000_000)?,
+            gop_ms: given.number("gop-ms", 100..=60_000)?,
+            flv: given.path("flv"),
+            sources: usize::try_from(given.number("sources", 1..=200)?).unwrap_or(1),
+            connect_rate: given.number("connect-rate", 1..=1_000_000)?,
+            json: given.path("json"),
+            csv: given.path("csv"),
+            quiet: given.has("quiet"),
+            promises: promises(given)?,
         })
+    }
+
+    /// Flags that do not fit to each other.
+    fn check(&self) -> Result<(), UsageError> {
+        let is_local = matches!(self.server.ip(), IpAddr::V4(ip) if ip.is_loopback());
+        if self.sources > 1 && !is_local {
+            let allowed = format!("1 where the server is not on {}/8", Ipv4Addr::new(127, 0, 0, 0));
+            return Err(refused("sources", &self.sources.to_string(), &allowed));
+        }
+        if let (Some(percent), None) = (self.promises.server_cpu, self.server_pid) {
+            let allowed = "it together with --server-pid";
+            return Err(refused("expect-server-cpu", &percent.to_string(), allowed));
+        }
+        Ok(())
     }
 }
 
-fn number(
-    matches: &Matches,
-    flag: &'static str,
-    default: u64,
-    least: u64,
-    most: u64,
-) -> Result<u64, UsageError> {
-    let Some(text) = matches.opt_str(flag) else { return Ok(default) };
-    match text.parse() {
-        Ok(number) if (least..=most).contains(&number) => Ok(number),
-        _ => {
-            let allowed = format!("a number from {least} to {most}");
-            Err(UsageError::Value { flag, given: text, allowed })
-        }
+fn server_pid(given: &Given) -> Result<Option<u32>, UsageError> {
+    if !given.has("server-pid") {
+        return Ok(None);
     }
+    let pid = given.number("server-pid", 1..=u64::from(u32::MAX))?;
+    Ok(u32::try_from(pid).ok())
+}
+
+fn promises(given: &Given) -> Result<Promises, UsageError> {
+    let most = |name| given.decimal(name, 0.0..=PROMISE_MAX);
+    Ok(Promises {
+        no_gap: given.has("expect-no-gap"),
+        p99_ms: most("expect-p99-ms")?,
+        p999_ms: most("expect-p999-ms")?,
+        max_ms: most("expect-max-ms")?,
+        join_ms: most("expect-join-ms")?,
+        server_cpu: most("expect-server-cpu")?,
+    })
 }
