@@ -515,3 +515,46 @@ fn a_client_holds_4_mib_of_unfinished_messages_and_no_more() {
     }
     assert_eq!(verdict, Err(ProtocolError::OverBudget));
 }
+
+#[test]
+fn a_client_counts_the_wire_bytes_of_media_and_not_those_of_control_messages() {
+    let [ping, data] = [raw(2, 0, 4, &hex("000600000d0f")), raw(5, 1, 18, b"\x02\x00\x01x")];
+    let long = [&[6, 0, 0, 1, 0, 1, 44, 9, 1, 0, 0, 0][..], &[7; 128], &[0xC6], &[7; 128]].concat();
+    let audio = raw(4, 1, 8, &[0xAF, 1, 9]);
+    let sent = [&raw(2, 0, 1, &[0, 0, 0, 128])[..], &ping, &long, &[0xC6], &[7; 44]].concat();
+    let sent = [&sent[..], &ping, &data, &ping, &audio, &ping].concat();
+    let media_bytes = long.len() + 45 + data.len() + audio.len();
+    for step in [1, 7, usize::MAX] {
+        let mut pair = Pair::new(player(), false);
+        pair.run(step);
+        // RtmpSampleAccess, a data message, has come before.
+        let before = pair.client.media_bytes();
+        pair.to_client.clone_from(&sent);
+        pair.run(step);
+        assert_eq!(pair.client.media_bytes() - before, media_bytes as u64, "step {step}");
+    }
+}
+
+#[test]
+fn a_client_acknowledges_bytes_that_it_does_not_look_at() {
+    let mut pair = Pair::new(player(), false);
+    pair.run(usize::MAX);
+    // Half of the window is due; the sum before it is not known here but small.
+    let mut out = Vec::new();
+    pair.client.skip_input(1_000_000, &mut out);
+    assert!(out.is_empty());
+    pair.client.skip_input(250_000, &mut out);
+    let texts = replies(&out);
+    assert_eq!(texts.len(), 1, "{texts:?}");
+    assert!(pair.serve(&out).is_ok());
+    out.clear();
+    pair.client.acknowledge(&mut out);
+    let again = replies(&out);
+    assert_eq!(again, texts, "a sign of life at any time, with the same sum");
+    // A player that says nothing else is not taken for dead.
+    for _ in 0..5 {
+        pair.now = pair.now.plus(20_000);
+        pair.serve(&out).unwrap();
+        assert_eq!(pair.server.handle_timeout(pair.now, &mut Vec::new()), Ok(()));
+    }
+}

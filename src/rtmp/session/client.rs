@@ -99,6 +99,9 @@ pub struct ClientSession {
     received: u32,
     acknowledged: u32,
     ack_window: u32,
+    media_bytes: u64,
+    /// Bytes since the last piece: of a header that may be unfinished.
+    header_bytes: usize,
 }
 
 impl ClientSession {
@@ -123,6 +126,8 @@ impl ClientSession {
             received: 0,
             acknowledged: 0,
             ack_window: ACK_WINDOW,
+            media_bytes: 0,
+            header_bytes: 0,
         }
     }
 
@@ -138,13 +143,33 @@ impl ClientSession {
     ) -> Result<Option<ClientEvent<'a>>, ProtocolError> {
         let before = input.len();
         let event = self.next_event(input, out);
-        let used = u32::try_from(before - input.len()).unwrap_or(u32::MAX);
-        self.received = self.received.wrapping_add(used);
-        if self.received.wrapping_sub(self.acknowledged) >= self.ack_window / 2 {
-            self.acknowledged = self.received;
-            control::emit_u32(type_id::ACKNOWLEDGEMENT, self.received, out);
-        }
+        self.skip_input(before - input.len(), out);
         event
+    }
+
+    /// Counts bytes that were received but are not to be parsed, because the owner threw them away;
+    /// an acknowledgement that is due is appended to `out`. What they held is lost, so no later
+    /// input can be parsed either.
+    pub fn skip_input(&mut self, bytes: usize, out: &mut Vec<u8>) {
+        // Modulo 2^32, as an acknowledgement counts.
+        let bytes = u32::try_from(bytes & 0xFFFF_FFFF).unwrap_or(0);
+        self.received = self.received.wrapping_add(bytes);
+        if self.received.wrapping_sub(self.acknowledged) >= self.ack_window / 2 {
+            self.acknowledge(out);
+        }
+    }
+
+    /// Appends an acknowledgement of everything received, due or not: a sign of life.
+    pub fn acknowledge(&mut self, out: &mut Vec<u8>) {
+        self.acknowledged = self.received;
+        control::emit_u32(type_id::ACKNOWLEDGEMENT, self.received, out);
+    }
+
+    /// Bytes of the audio, video and data messages parsed so far, as they were on the wire: chunk
+    /// headers count, control and command messages do not.
+    #[must_use]
+    pub fn media_bytes(&self) -> u64 {
+        self.media_bytes
     }
 
     fn next_event<'a>(
@@ -159,12 +184,27 @@ impl ClientSession {
             self.handshake = None;
             self.send_connect(out);
         }
-        while let Some(piece) = self.reader.read(input)? {
+        while let Some(piece) = self.next_piece(input)? {
             if let Some(event) = self.handle_piece(&piece, out)? {
                 return Ok(Some(event));
             }
         }
         Ok(None)
+    }
+
+    fn next_piece<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Piece<'a>>, ProtocolError> {
+        let before = input.len();
+        let piece = self.reader.read(input)?;
+        self.header_bytes += before - input.len();
+        if let Some(piece) = &piece {
+            let bytes = std::mem::take(&mut self.header_bytes);
+            let is_media = matches!(
+                piece.header.message_type,
+                type_id::AUDIO | type_id::VIDEO | type_id::DATA_AMF0 | type_id::DATA_AMF3
+            );
+            self.media_bytes += if is_media { bytes as u64 } else { 0 };
+        }
+        Ok(piece)
     }
 
     fn handle_piece<'a>(
