@@ -47,9 +47,12 @@ impl Given {
     pub(crate) fn parse(table: &'static [Flag], args: &[String]) -> Result<Self, UsageError> {
         let mut options = getopts::Options::new();
         for flag in table {
+            // A name of one letter is a short one to getopts; `--x` finds it all the same.
+            let (short, long) =
+                if flag.name.len() == 1 { (flag.name, "") } else { ("", flag.name) };
             match flag.value {
-                "" => options.optflag("", flag.name, flag.help),
-                value => options.optopt("", flag.name, flag.help, value),
+                "" => options.optflag(short, long, flag.help),
+                value => options.optopt(short, long, flag.help, value),
             };
         }
         match options.parse(args) {

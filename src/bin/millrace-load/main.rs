@@ -10,12 +10,14 @@
 //! Exit codes: 0 every promise held, 1 one was broken or the load could not run, 2 bad flags.
 #![forbid(unsafe_code)]
 
+mod chart;
 mod error;
 mod flags;
 mod inbound;
 mod load;
 mod options;
 mod peer;
+mod plot;
 mod promises;
 mod source;
 mod stamp;
@@ -38,6 +40,10 @@ fn main() -> ExitCode {
     };
     match mode {
         "load" => load(rest),
+        "plot" => match plot::run(rest) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => complain(&error.to_string(), error.code()),
+        },
         other => complain(&format!("'{other}' is no mode; see --help"), 2),
     }
 }
