@@ -4,6 +4,7 @@
 pub mod body;
 pub mod client;
 pub mod clips;
+pub mod crooked;
 pub mod flv;
 pub mod frames;
 pub mod naive_reader;
