@@ -49,7 +49,7 @@ sleep 2
 measure "$connections"
 held=$(statistics | grep -o '"total":.*' | figure connections)
 [ "$held" -eq "$connections" ] || broken "$held connections instead of $connections"
-wait_for_load || broken "$(tail -n 1 "$out")"
+wait_for_load || broken "$(complaints "$out")"
 
 column -t "$table"
 bytes=$(((rss_kib - rss_empty) * 1024 / connections))

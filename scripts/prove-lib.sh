@@ -31,16 +31,20 @@ clean_up() {
 }
 trap clean_up EXIT
 
-# Starts the load with the flags after $1, its output to file $1; sets load_pid. Returns when
-# everybody is there, or the load has given up.
+# Starts the load with the flags after $1, its output to file $1 and its result to $1.json; sets
+# load_pid. Returns when everybody is there, or the load has given up.
 start_load() {
   local out=$1
   shift
   : > "$out"
-  "${load_cpu[@]}" target/release/millrace-load --server "$server_address" "$@" > "$out" 2>&1 &
+  "${load_cpu[@]}" target/release/millrace-load --server "$server_address" --quiet \
+    --json "$out.json" "$@" > "$out" 2>&1 &
   load_pid=$!
   wait_for_line "$out" 'everybody is there\|^millrace-load' 120
 }
+
+# What the load with output $1 complained of.
+complaints() { grep '^BROKEN\|^first\|^INVALID\|^millrace-load' "$1" | tr '\n' ' '; }
 
 # Waits for the end of the load; its exit code.
 wait_for_load() {

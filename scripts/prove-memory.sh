@@ -22,7 +22,7 @@ row() {
   start_server --loops 2 --memory 256M --rings 64 --mailbox 1024 --max-connections 4000 \
     --blocked-timeout 300 --publisher-timeout 300 --log warn
   # The good ones come first: at 95 % nobody else may.
-  start_load "$out" --players 10 --verify-every 1 --kbps 1000 --time "$((seconds + 1))"
+  start_load "$out" --players 10 --verify-every 1 --expect-no-gap --kbps 1000 --time "$((seconds + 1))"
   while [ $# -gt 0 ]; do
     nice -n 10 "${load_cpu[@]}" timeout "$((seconds + 20))" target/release/examples/hostile \
       "$server_address" "$1" "$seconds" "$2" 2> "$work/hostile.$1" &
@@ -33,7 +33,7 @@ row() {
   stats=$(statistics)
   wait_for_load || status=$?
   wait "${hostile[@]}" || true
-  line=$(grep '^{' "$out") || { cat "$out"; broken "the load gave no result"; return; }
+  line=$(cat "$out.json") || { cat "$out"; broken "the load gave no result"; return; }
   load() { figure "$1" <<< "$line"; }
   server() { figure "$1" <<< "$stats"; }
   all_loops() { sed 's/.*"total"://' <<< "$stats" | figure "$1"; }
@@ -41,13 +41,13 @@ row() {
   local peak budget rss percent
   peak=$(server memory_peak) budget=$(server memory_max) rss=$(($(resident VmHWM) * 1024))
   percent=$((peak * 100 / budget))
-  printf '%s ' "$name" "$(load frames_sent)" "$(load gaps)" "$(load corrupt)/$(load verified)" \
+  printf '%s ' "$name" "$(load frames_sent)" "$(load gaps)" "$(load corrupt)/$(load verified_messages)" \
     "$(load latency_p50_ms)/$(load latency_p99_ms)/$(load latency_max_ms)" \
     "$((peak / mib))/$((budget / mib))" "$percent" "$((rss / mib))" "$((memory * 5 / 4 / mib))" \
     "$(all_loops out_of_memory)" "$(all_loops refused)" >> "$table"
   echo >> "$table"
 
-  [ "$status" -eq 0 ] || broken "$name: $(tail -n 1 "$out")"
+  [ "$status" -eq 0 ] || broken "$name: $(complaints "$out")"
   [ "$peak" -le "$budget" ] || broken "$name: $peak of $budget bytes charged"
   [ "$percent" -ge 70 ] || broken "$name: only $percent % of the budget were reached"
   [ "$rss" -le $((memory * 5 / 4)) ] || broken "$name: $((rss / mib)) MiB resident"

@@ -17,12 +17,12 @@ row() {
   local stuck=$1 out=$work/load.$1 status=0 stats line
   # Without the timeout the ones that never read stay for the whole row.
   start_server --loops 2 --blocked-timeout 0
-  start_load "$out" --players "$players" --stuck "$stuck" --verify-every 20 --kbps 1000 \
+  start_load "$out" --players "$players" --stuck "$stuck" --verify-every 20 --expect-no-gap --kbps 1000 \
     --time "$seconds"
   sleep "$((seconds > 1 ? seconds - 1 : seconds))"
   stats=$(statistics)
   wait_for_load || status=$?
-  line=$(grep '^{' "$out") || { cat "$out"; broken "the load gave no result"; return; }
+  line=$(cat "$out.json") || { cat "$out"; broken "the load gave no result"; return; }
   load() { figure "$1" <<< "$line"; }
   server() { figure "$1" <<< "$stats"; }
 
@@ -46,14 +46,14 @@ row() {
   local mib=$((1024 * 1024)) peak budget
   peak=$(server memory_peak) budget=$(server memory_max)
 
-  printf '%s ' "$(load served)" "$stuck" "$(load frames_sent)" "$(load gaps)" \
-    "$(load corrupt)/$(load verified)" "$(load first_frame_not_keyframe)" "$readers" \
+  printf '%s ' "$(load joined)" "$stuck" "$(load frames_sent)" "$(load gaps)" \
+    "$(load corrupt)/$(load verified_messages)" "$(load bad_starts)" "$readers" \
     "$(load latency_p50_ms)/$(load latency_p99_ms)/$(load latency_max_ms)" \
     "$(awk "BEGIN { printf \"%.1f/%.0f\", $peak / $mib, $budget / $mib }")" \
     "$(($(resident VmHWM) / 1024))" >> "$table"
   echo >> "$table"
 
-  [ "$status" -eq 0 ] || broken "$stuck beside: $(tail -n 1 "$out")"
+  [ "$status" -eq 0 ] || broken "$stuck beside: $(complaints "$out")"
   [ "$total" -eq $((players + stuck)) ] || broken "$stuck beside: $total players at the end"
   [ "$readers" -eq 0 ] || broken "$stuck beside: $readers readers skipped frames"
   [ "$peak" -le "$budget" ] || broken "$stuck beside: $peak of $budget bytes charged"

@@ -272,6 +272,8 @@ fn each_fixed_package_does_its_named_job() {
         ("log::", "src/net/event_loop/"),
         ("env_logger::", "src/"),
         ("getopts::", "src/cli/"),
+        ("hdrhistogram::", "src/bin/millrace-load/latency.rs"),
+        ("serde_json::", "src/bin/millrace-load/report.rs"),
     ];
     for (package, place) in jobs {
         let used = sources().iter().any(|(path, text)| {

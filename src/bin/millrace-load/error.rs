@@ -15,6 +15,10 @@ pub(crate) enum LoadError {
     System(io::Error),
     /// The publisher was not accepted.
     NoPublisher(String),
+    /// The process with this number cannot be measured.
+    NoServer(u32, io::Error),
+    /// It could be, but not to the end.
+    ServerLost(io::Error),
 }
 
 impl fmt::Display for LoadError {
@@ -24,6 +28,10 @@ impl fmt::Display for LoadError {
             Self::NoFlv => write!(f, "--flv: not an FLV file of single-track frames"),
             Self::System(error) => write!(f, "{error}"),
             Self::NoPublisher(why) => write!(f, "the publisher was not accepted: {why}"),
+            Self::NoServer(pid, error) => {
+                write!(f, "--server-pid {pid}: no process that can be measured: {error}")
+            }
+            Self::ServerLost(error) => write!(f, "the server's process is gone: {error}"),
         }
     }
 }

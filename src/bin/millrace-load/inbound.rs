@@ -16,8 +16,8 @@
 use millrace::media::tag::{self, TagClass};
 use millrace::rtmp::session::{MediaKind, MediaPiece};
 
+use crate::latency::Latencies;
 use crate::stamp::{Checksum, HEAD_BYTES, STAMP_BYTES, Stamp, TAG_HEADER_BYTES_MAX};
-use crate::summary::Latencies;
 
 /// So far back a late frame still closes the gap that it left.
 const WINDOW: u32 = u128::BITS;

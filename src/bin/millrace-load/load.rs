@@ -1,11 +1,11 @@
 //! The event loop of the load, and the phases of a run.
 //!
 //! ```text
-//!   Publishing -> Gathering -> Measuring -> Draining -> summary
+//!   Publishing -> Gathering -> Measuring -> Draining -> report
 //!   until it is   until all    --time       until every player has the last frame
 //!   accepted      have begun
 //! ```
-//! A phase that takes too long ends the run; what is missing then shows in the summary. While many
+//! A phase that takes too long ends the run; what is missing then shows in the report. While many
 //! sockets are ready the publisher gets its turn in between, so that it is not late.
 
 use std::io;
@@ -17,10 +17,12 @@ use mio::{Events, Interest, Poll, Token};
 
 use crate::error::LoadError;
 use crate::inbound::{Arrival, Inbound};
+use crate::latency::Latencies;
 use crate::options::Options;
 use crate::peer::{self, Peer, Role, State};
+use crate::report::Report;
+use crate::resources::Meters;
 use crate::source::Source;
-use crate::summary::{Latencies, Summary};
 
 /// Bytes read at once.
 const READ_BYTES: usize = 256 * 1024;
@@ -63,7 +65,9 @@ pub(crate) struct Load<'a> {
     measured_from_us: Option<u64>,
     buffer: Vec<u8>,
     body: Vec<u8>,
-    summary: Summary,
+    report: Report,
+    /// This process, and the server's.
+    meters: Meters,
 }
 
 impl<'a> Load<'a> {
@@ -97,15 +101,16 @@ impl<'a> Load<'a> {
             measured_from_us: None,
             buffer: vec![0; READ_BYTES],
             body: Vec::new(),
-            summary: Summary { is_idle, wanted, stuck: options.stuck, ..Summary::default() },
+            report: asked_for(options),
+            meters: Meters::new(options.server_pid)?,
         })
     }
 
     /// Runs to the end.
     ///
     /// # Errors
-    /// The load could not run; broken promises are in the summary.
-    pub(crate) fn run(mut self) -> Result<Summary, LoadError> {
+    /// The load could not run; broken promises are in the report.
+    pub(crate) fn run(mut self) -> Result<Report, LoadError> {
         let mut events = Events::with_capacity(POLL_EVENTS);
         let mut latencies = Latencies::default();
         loop {
@@ -127,7 +132,7 @@ impl<'a> Load<'a> {
                 }
             }
         }
-        self.summary.latencies = latencies;
+        self.report.latencies = latencies;
         Ok(self.finish())
     }
 
@@ -136,7 +141,11 @@ impl<'a> Load<'a> {
     }
 
     fn has_publisher(&self) -> bool {
-        !self.summary.is_idle
+        !self.is_idle()
+    }
+
+    fn is_idle(&self) -> bool {
+        self.options.idle > 0
     }
 
     fn sleep_time(&self) -> Duration {
@@ -176,7 +185,7 @@ impl<'a> Load<'a> {
         let index = self.peers.len();
         let [publish, play, idle] = &self.configs;
         let (role, config) = match index {
-            _ if self.summary.is_idle => (Role::Idle, idle),
+            _ if self.is_idle() => (Role::Idle, idle),
             0 => (Role::Publisher, publish),
             index if index > self.options.players => (Role::Stuck, play),
             index => {
@@ -211,7 +220,7 @@ impl<'a> Load<'a> {
             result = peer.read(&mut self.buffer, until_empty, &arrival, latencies);
         }
         if let Some(code) = peer.refused.take() {
-            self.summary.first_failure.get_or_insert(code);
+            self.report.first_failure.get_or_insert(code);
         }
         if peer.is_stuck() || result.is_err() {
             // Not registered any more is the aim.
@@ -220,7 +229,7 @@ impl<'a> Load<'a> {
         if let Err(error) = result {
             peer.state = State::Closed;
             let failure = format!("connection {index}: {error}");
-            self.summary.first_failure.get_or_insert(failure);
+            self.report.first_failure.get_or_insert(failure);
         }
     }
 
@@ -232,13 +241,12 @@ impl<'a> Load<'a> {
         if due_us > now_us || publisher.state == State::Closed {
             return;
         }
-        self.summary.publisher_late_us = self.summary.publisher_late_us.max(now_us - due_us);
+        self.report.publisher_late_us = self.report.publisher_late_us.max(now_us - due_us);
         let began = self.published_us.unwrap_or(now_us);
         while due_us <= now_us {
             let (kind, timestamp) = self.source.next(now_us, &mut self.body);
             publisher.send(kind, timestamp, &self.body);
-            self.summary.frames_sent += 1;
-            self.summary.bytes_sent += self.body.len() as u64;
+            self.report.frames_sent += 1;
             due_us = began + self.source.due_ms() * 1000;
         }
         if publisher.flush().is_err() || publisher.unsent_bytes() > UNSENT_BYTES_MAX {
@@ -251,7 +259,6 @@ impl<'a> Load<'a> {
         let Some(publisher) = self.peers.first_mut() else { return };
         for header in self.source.headers() {
             publisher.send(header.kind, 0, &header.body);
-            self.summary.bytes_sent += header.body.len() as u64;
         }
         self.published_us = Some(elapsed_us(self.clock));
     }
@@ -268,9 +275,9 @@ impl<'a> Load<'a> {
                         self.begin_stream();
                         self.enter(Phase::Gathering, self.gathering_us());
                     }
-                    State::Starting if !is_late && self.summary.first_failure.is_none() => {}
+                    State::Starting if !is_late && self.report.first_failure.is_none() => {}
                     State::Starting | State::Closed => {
-                        let why = self.summary.first_failure.take();
+                        let why = self.report.first_failure.take();
                         return Err(LoadError::NoPublisher(why.unwrap_or("no answer".into())));
                     }
                 }
@@ -278,14 +285,28 @@ impl<'a> Load<'a> {
             Phase::Gathering if self.have_all_begun() => {
                 self.measured_from_us = Some(now);
                 self.announce()?;
+                self.meters.begin()?;
                 self.enter(Phase::Measuring, self.options.time_ms * 1000);
             }
-            Phase::Measuring if is_late => self.enter(Phase::Draining, DRAIN_WAIT_US),
+            Phase::Measuring if is_late => {
+                self.end_measuring()?;
+                self.enter(Phase::Draining, DRAIN_WAIT_US);
+            }
             Phase::Draining if self.have_all_ended() => return Ok(true),
             Phase::Gathering | Phase::Draining => return Ok(is_late),
-            Phase::Measuring => return Ok(self.is_publisher_lost()),
+            Phase::Measuring if self.is_publisher_lost() => {
+                self.end_measuring()?;
+                return Ok(true);
+            }
+            Phase::Measuring => {}
         }
         Ok(false)
+    }
+
+    fn end_measuring(&mut self) -> Result<(), LoadError> {
+        self.report.time_us = self.now_us() - self.phase_us.0;
+        (self.report.load, self.report.server) = self.meters.sample()?;
+        Ok(())
     }
 
     fn enter(&mut self, phase: Phase, wait_us: u64) {
@@ -325,26 +346,28 @@ impl<'a> Load<'a> {
         }
     }
 
-    fn finish(mut self) -> Summary {
-        self.summary.time_ms = self.options.time_ms;
+    fn finish(mut self) -> Report {
+        let last_sent = self.source.sequence().wrapping_sub(1);
         for peer in &self.peers {
             let is_closed = peer.state == State::Closed;
-            self.summary.closed += usize::from(is_closed);
+            self.report.closed += usize::from(is_closed);
             if matches!(peer.role, Role::Player(_) | Role::Idle) {
-                self.summary.served += usize::from(has_begun(peer));
-                let is_complete = self.is_complete(peer) && !is_closed;
-                self.summary.complete += usize::from(is_complete);
+                self.report.joined += usize::from(has_begun(peer));
+                self.report.failed += usize::from(!has_begun(peer));
             }
             if let Role::Player(inbound) = &peer.role {
-                self.summary.add(&inbound.tally);
+                self.report.add(&inbound.tally);
+                let missing = inbound.last().map_or(0, |last| last_sent.wrapping_sub(last));
+                self.report.tally.gaps += u64::from(missing) * u64::from(!is_closed);
             }
         }
-        if let Some(publisher) = self.peers.first_mut().filter(|_| !self.summary.is_idle) {
+        let has_publisher = self.has_publisher();
+        if let Some(publisher) = self.peers.first_mut().filter(|_| has_publisher) {
             publisher.send_end();
             // The server sees FIN next, which ends the stream too.
             let _ = publisher.flush();
         }
-        self.summary
+        self.report
     }
 }
 
@@ -353,6 +376,20 @@ fn has_begun(peer: &Peer) -> bool {
     match &peer.role {
         Role::Player(inbound) => inbound.last().is_some(),
         Role::Publisher | Role::Stuck | Role::Idle => peer.state == State::Started,
+    }
+}
+
+/// A report with nothing but what is asked for.
+fn asked_for(options: &Options) -> Report {
+    let Options { players, stuck, idle, verify_every, .. } = *options;
+    Report {
+        publishers: usize::from(idle == 0),
+        players: if idle > 0 { 0 } else { players },
+        verified: players.checked_div(verify_every).unwrap_or(0),
+        stuck,
+        idle,
+        kbps: options.flv.is_none().then_some(options.kbps),
+        ..Report::default()
     }
 }
 

@@ -5,7 +5,8 @@
 //! gaps and order, and every K-th player also sees a wrong byte. Publisher and players share one
 //! process, so they share one clock and latencies are true. Parts: [`options`] (flags of the load,
 //! on [`flags`]), [`source`] (what is published), [`inbound`] (what one player gets), [`peer`] (one connection),
-//! [`load`] (the event loop and its phases), [`summary`] (the result).
+//! [`load`] (the event loop and its phases), [`latency`] (histograms), [`resources`] (CPU and
+//! memory), [`report`] (the result), [`promises`] (what must hold).
 //!
 //! Exit codes: 0 every promise held, 1 one was broken or the load could not run, 2 bad flags.
 #![forbid(unsafe_code)]
@@ -14,23 +15,25 @@ mod chart;
 mod error;
 mod flags;
 mod inbound;
+mod latency;
 mod load;
 mod options;
 mod peer;
 mod plot;
 mod promises;
+mod report;
+mod resources;
 mod source;
 mod stamp;
-mod summary;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use error::LoadError;
 use load::Load;
-use options::{Command, Options};
+use options::{Command, Options, is_stdout};
+use report::Report;
 use source::Source;
-use summary::Summary;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -52,7 +55,7 @@ fn main() -> ExitCode {
 fn load(args: &[String]) -> ExitCode {
     match Options::parse(args) {
         Ok(Command::Run(options)) => match run(&options) {
-            Ok(summary) => finish(&summary),
+            Ok(report) => finish(&options, &report),
             Err(error) => complain(&error.to_string(), 1),
         },
         Ok(Command::Print(text)) => print(&text),
@@ -60,7 +63,7 @@ fn load(args: &[String]) -> ExitCode {
     }
 }
 
-fn run(options: &Options) -> Result<Summary, LoadError> {
+fn run(options: &Options) -> Result<Report, LoadError> {
     // Without it fewer connections fit, which the first failed one tells.
     let _ = millrace::host::raise_nofile();
     let file = match &options.flv {
@@ -72,12 +75,31 @@ fn run(options: &Options) -> Result<Summary, LoadError> {
     } else {
         Source::flv(&file).ok_or(LoadError::NoFlv)?
     };
-    Load::new(options, source)?.run()
+    let mut report = Load::new(options, source)?.run()?;
+    report.broken = options.promises.judge(&report);
+    Ok(report)
 }
 
-fn finish(summary: &Summary) -> ExitCode {
-    let printed = print(&format!("{}\n{}\n", summary.json(), summary.text()));
-    if summary.is_good() { printed } else { ExitCode::FAILURE }
+/// Writes the result in every form that is asked for.
+fn finish(options: &Options, report: &Report) -> ExitCode {
+    let forms = [(&options.json, report.json()), (&options.csv, report.csv())];
+    for (path, form) in &forms {
+        let Some(path) = path else { continue };
+        let written = match is_stdout(path) {
+            true => io::stdout().write_all(form.as_bytes()),
+            false => std::fs::write(path, form),
+        };
+        if let Err(error) = written {
+            return complain(&format!("cannot write {}: {error}", path.display()), 1);
+        }
+    }
+    let text = report.text();
+    let written = match options.has_stdout() {
+        true => io::stderr().write_all(text.as_bytes()),
+        false => io::stdout().write_all(text.as_bytes()),
+    };
+    let is_good = written.is_ok() && report.is_good() && report.is_valid();
+    if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn print(text: &str) -> ExitCode {

@@ -1,7 +1,7 @@
 //! Flags of the load: the table, and what is parsed and checked of it.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use millrace::cli::UsageError;
 
@@ -188,6 +188,11 @@ impl Options {
         })
     }
 
+    /// Whether a form of the result for programs has stdout for itself.
+    pub(crate) fn has_stdout(&self) -> bool {
+        [&self.json, &self.csv].into_iter().flatten().any(|path| is_stdout(path))
+    }
+
     /// Flags that do not fit to each other.
     fn check(&self) -> Result<(), UsageError> {
         let is_local = matches!(self.server.ip(), IpAddr::V4(ip) if ip.is_loopback());
@@ -201,6 +206,11 @@ impl Options {
         }
         Ok(())
     }
+}
+
+/// Whether a file's name stands for stdout.
+pub(crate) fn is_stdout(path: &Path) -> bool {
+    path == Path::new("-")
 }
 
 fn server_pid(given: &Given) -> Result<Option<u32>, UsageError> {

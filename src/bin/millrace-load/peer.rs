@@ -9,7 +9,7 @@ use mio::net::TcpStream;
 use socket2::{Domain, Socket, Type};
 
 use crate::inbound::{Arrival, Inbound};
-use crate::summary::Latencies;
+use crate::latency::Latencies;
 
 /// What a connection is there for.
 #[derive(Debug)]
