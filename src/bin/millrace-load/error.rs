@@ -17,8 +17,6 @@ pub(crate) enum LoadError {
     NoPublisher(String),
     /// The process with this number cannot be measured.
     NoServer(u32, io::Error),
-    /// It could be, but not to the end.
-    ServerLost(io::Error),
 }
 
 impl fmt::Display for LoadError {
@@ -31,7 +29,6 @@ impl fmt::Display for LoadError {
             Self::NoServer(pid, error) => {
                 write!(f, "--server-pid {pid}: no process that can be measured: {error}")
             }
-            Self::ServerLost(error) => write!(f, "the server's process is gone: {error}"),
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::inbound::{Arrival, Inbound};
 use crate::latency::Latencies;
 use crate::options::Options;
 use crate::peer::{self, Peer, Role, State};
+use crate::progress::{Now, Progress};
 use crate::report::Report;
 use crate::resources::Meters;
 use crate::source::Source;
@@ -68,6 +69,7 @@ pub(crate) struct Load<'a> {
     report: Report,
     /// This process, and the server's.
     meters: Meters,
+    progress: Progress,
 }
 
 impl<'a> Load<'a> {
@@ -103,6 +105,7 @@ impl<'a> Load<'a> {
             body: Vec::new(),
             report: asked_for(options),
             meters: Meters::new(options.server_pid)?,
+            progress: Progress::new(options.quiet),
         })
     }
 
@@ -119,6 +122,7 @@ impl<'a> Load<'a> {
             if self.next_phase()? {
                 break;
             }
+            self.show_progress(&latencies)?;
             match self.poll.poll(&mut events, Some(self.sleep_time())) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                     return Err(error.into());
@@ -134,6 +138,22 @@ impl<'a> Load<'a> {
         }
         self.report.latencies = latencies;
         Ok(self.finish())
+    }
+
+    fn show_progress(&mut self, latencies: &Latencies) -> io::Result<()> {
+        let now_us = self.now_us();
+        if !self.progress.is_due(now_us) {
+            return Ok(());
+        }
+        let mut now = Now { now_us, p99_ms: latencies.quantile_ms(0.99), ..Now::default() };
+        for peer in &self.peers {
+            if let Role::Player(inbound) = &peer.role {
+                now.players += usize::from(inbound.last().is_some());
+                now.bytes += inbound.tally.bytes;
+                now.gaps += inbound.tally.gaps;
+            }
+        }
+        self.progress.show(now, &mut self.meters)
     }
 
     fn now_us(&self) -> u64 {

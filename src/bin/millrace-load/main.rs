@@ -6,7 +6,7 @@
 //! process, so they share one clock and latencies are true. Parts: [`options`] (flags of the load,
 //! on [`flags`]), [`source`] (what is published), [`inbound`] (what one player gets), [`peer`] (one connection),
 //! [`load`] (the event loop and its phases), [`latency`] (histograms), [`resources`] (CPU and
-//! memory), [`report`] (the result), [`promises`] (what must hold).
+//! memory), [`progress`] (a line a second), [`report`] (the result), [`promises`] (what must hold).
 //!
 //! Exit codes: 0 every promise held, 1 one was broken or the load could not run, 2 bad flags.
 #![forbid(unsafe_code)]
@@ -20,6 +20,7 @@ mod load;
 mod options;
 mod peer;
 mod plot;
+mod progress;
 mod promises;
 mod report;
 mod resources;
@@ -77,6 +78,9 @@ fn run(options: &Options) -> Result<Report, LoadError> {
     };
     let mut report = Load::new(options, source)?.run()?;
     report.broken = options.promises.judge(&report);
+    if let (Some(pid), None) = (options.server_pid, report.server) {
+        report.broken.push(format!("the server's process {pid} was not there to the end"));
+    }
     Ok(report)
 }
 

@@ -54,19 +54,20 @@ impl Meters {
     /// Counts from now on.
     ///
     /// # Errors
-    /// The server's process is gone.
-    pub(crate) fn begin(&mut self) -> Result<(), LoadError> {
+    /// `/proc` cannot be read.
+    pub(crate) fn begin(&mut self) -> io::Result<()> {
         self.own.begin()?;
-        self.server.as_mut().map_or(Ok(()), Meter::begin).map_err(LoadError::ServerLost)
+        self.server = self.server.take().and_then(|mut it| it.begin().is_ok().then_some(it));
+        Ok(())
     }
 
-    /// What both have used since [`Meters::begin`].
+    /// What both have used since [`Meters::begin`]; a server that has ended is not measured.
     ///
     /// # Errors
-    /// The server's process is gone.
-    pub(crate) fn sample(&mut self) -> Result<(Usage, Option<Usage>), LoadError> {
-        let server = self.server.as_mut().map(Meter::sample).transpose();
-        Ok((self.own.sample()?, server.map_err(LoadError::ServerLost)?))
+    /// `/proc` cannot be read.
+    pub(crate) fn sample(&mut self) -> io::Result<(Usage, Option<Usage>)> {
+        let server = self.server.as_mut().and_then(|meter| meter.sample().ok());
+        Ok((self.own.sample()?, server))
     }
 }
 
