@@ -161,7 +161,7 @@ pub const PUBLISH_RETRY_MS: u64 = 100;
 pub const CLOSE_LINGER_MS: u64 = 3_000;
 /// FIN follows the end of a stream after this long, ms.
 pub const STREAM_END_FIN_MS: u64 = 1_000;
-/// Connections flushed before the loop looks at its sockets again.
+/// Connections flushed before the loop looks at its sockets again (`--flush-slice`).
 pub const FLUSH_SLICE_WRITES: usize = 256;
 /// Slices in one vectored write: 1 KiB of stack.
 /// Test: tests/turns.rs::a_write_takes_so_many_slices_and_bytes_and_the_rest_follows

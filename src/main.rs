@@ -201,6 +201,8 @@ fn server_config(config: &Config) -> ServerConfig {
         rings: config.rings,
         ring_bytes: config.ring_bytes,
         turn_bytes: config.turn_bytes,
+        flush_slice: config.flush_slice,
+        wake_at_once: config.wake_at_once,
         mailbox: config.mailbox,
         max_connections: config.max_connections,
         max_per_address: config.max_per_address,

@@ -123,6 +123,8 @@ fn config() -> ServerConfig {
         rings: RINGS,
         ring_bytes: RING_BYTES,
         turn_bytes: 256 << 10,
+        flush_slice: 256,
+        wake_at_once: false,
         mailbox: 4096,
         max_connections: 1000,
         max_per_address: 0,

@@ -97,6 +97,8 @@ fn lose_the_poll() {
         rings: 1,
         ring_bytes: 4096,
         turn_bytes: 4096,
+        flush_slice: 256,
+        wake_at_once: false,
         mailbox: 16,
         max_connections: 16,
         max_per_address: 0,

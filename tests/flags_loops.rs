@@ -142,3 +142,82 @@ fn a_turn_budget_that_is_used_up_costs_no_ring() {
     assert_eq!(body::number(&player.message().body), 1);
     assert_eq!(server.total("rings_exhausted"), 0, "whoever reads alone finds a ring");
 }
+
+/// Writes and turns while 30 players get 20 frames.
+fn writes_and_turns(slice: &str) -> (u64, u64) {
+    let server = Server::start(&["--loops", "1", "--flush-slice", slice]);
+    let mut publisher = Client::publish(server.address(), "live/slices");
+    publisher.video(0, &body::key(0, 100));
+    let mut players: Vec<Client> =
+        (0..30).map(|_| Client::play(server.address(), "live/slices")).collect();
+    for player in &mut players {
+        assert_eq!(body::number(&player.message().body), 0);
+    }
+    let before = server.stats();
+    for number in 1..=20_u32 {
+        publisher.video(number * 40, &body::inter(number.into(), 100));
+        for player in &mut players {
+            assert_eq!(body::number(&player.message().body), u64::from(number));
+        }
+    }
+    let after = server.stats();
+    let grown = |name: &str| {
+        let of = |stats: &serde_json::Value| stats["total"][name].as_u64().unwrap();
+        of(&after) - of(&before)
+    };
+    (grown("writes"), grown("turns"))
+}
+
+#[test]
+fn flush_slice_bounds_the_writes_of_a_turn() {
+    let (writes, turns) = writes_and_turns("1");
+    assert!(writes >= 600 && turns >= writes, "{writes} writes in {turns} turns of one each");
+    let (writes, turns) = writes_and_turns("30");
+    assert!(writes >= 600 && turns < writes / 2, "{writes} writes in {turns} turns");
+}
+
+/// Wakes and turns of the publishers' loop until a round of frames had more wakes than turns, or
+/// for so many rounds.
+fn wakes_and_turns(wake: &str, rounds: u32) -> (u64, u64) {
+    const STREAMS: usize = 24;
+    let server = Server::start(&["--loops", "2", "--wake", wake]);
+    // Connections go to the two loops in turn: publishers to the first, players to the second.
+    let mut streams: Vec<(Client, Client)> = Vec::new();
+    for index in 0..STREAMS {
+        let path = format!("live/wake{index}");
+        let mut publisher = Client::publish(server.address(), &path);
+        publisher.video(0, &body::key(0, 100));
+        let mut player = Client::play(server.address(), &path);
+        assert_eq!(body::number(&player.message().body), 0);
+        streams.push((publisher, player));
+    }
+    let figures = || {
+        let of = server.stats()["loops"][0].clone();
+        assert_eq!(of["publishers"], STREAMS);
+        (of["wakes"].as_u64().unwrap(), of["turns"].as_u64().unwrap())
+    };
+    let first = figures();
+    let mut last = first;
+    for number in 1..=rounds {
+        for (publisher, _) in &mut streams {
+            publisher.video(number * 40, &body::inter(number.into(), 60_000));
+        }
+        for (_, player) in &mut streams {
+            assert_eq!(body::number(&player.message().body), u64::from(number));
+        }
+        let now = figures();
+        if now.0 - last.0 > now.1 - last.1 {
+            return (now.0 - last.0, now.1 - last.1);
+        }
+        last = now;
+    }
+    (last.0 - first.0, last.1 - first.1)
+}
+
+#[test]
+fn wake_decides_how_often_a_sleeping_loop_is_woken() {
+    let (wakes, turns) = wakes_and_turns("turn", 30);
+    assert!(wakes > 0 && wakes <= turns, "{wakes} wakes in {turns} turns");
+    let (wakes, turns) = wakes_and_turns("message", 1_000);
+    assert!(wakes > turns, "{wakes} wakes in {turns} turns");
+}

@@ -50,7 +50,7 @@ impl Bell {
 #[test]
 fn control_is_never_lost_and_keeps_its_order_in_a_mailbox_of_one() {
     let (address, inbox) = mailbox::<Mail, Bell>(1, Arc::new(Bell::default()));
-    let mut outbox = Outbox::new(vec![address]);
+    let mut outbox = Outbox::new(vec![address], false);
     let mut got = Vec::new();
     for number in 0..1_000 {
         outbox.post(0, Mail::Control(number));
@@ -78,7 +78,8 @@ fn control_is_never_lost_and_keeps_its_order_in_a_mailbox_of_one() {
 fn two_loops_full_for_each_other_read_nothing_and_drain() {
     let ends = || mailbox::<Mail, Bell>(1, Arc::new(Bell::default()));
     let ((to_a, at_a), (to_b, at_b)) = (ends(), ends());
-    let mut loops = [(Outbox::new(vec![to_b]), at_a), (Outbox::new(vec![to_a]), at_b)];
+    let mut loops =
+        [(Outbox::new(vec![to_b], false), at_a), (Outbox::new(vec![to_a], false), at_b)];
     for (outbox, _) in &mut loops {
         // One is in the mailbox; the next ones wait.
         for number in 0..=LETTERS_PENDING_MAX {
@@ -111,7 +112,7 @@ fn two_loops_full_for_each_other_read_nothing_and_drain() {
 #[test]
 fn nothing_overtakes_a_control_message_that_waits() {
     let (address, inbox) = mailbox::<Mail, Bell>(1, Arc::new(Bell::default()));
-    let mut outbox = Outbox::new(vec![address]);
+    let mut outbox = Outbox::new(vec![address], false);
     outbox.post(0, Mail::Control(1));
     outbox.post(0, Mail::Control(2));
     assert_eq!(inbox.take(), Some(Mail::Control(1)));
@@ -202,7 +203,7 @@ fn a_letter_posted_while_its_reader_falls_asleep_wakes_it() {
 #[test]
 fn a_crowded_mailbox_slows_its_senders_for_a_second_at_most() {
     let (address, inbox) = mailbox::<Mail, Bell>(8, Arc::new(Bell::default()));
-    let mut outbox = Outbox::new(vec![address]);
+    let mut outbox = Outbox::new(vec![address], false);
     for number in 0..4 {
         outbox.post(0, Mail::Frame(number));
     }
@@ -219,4 +220,22 @@ fn a_crowded_mailbox_slows_its_senders_for_a_second_at_most() {
     assert_eq!(inbox.take(), Some(Mail::Frame(0)));
     assert!(!crowding.waits(outbox.is_crowded(), Millis(99_001)));
     assert!(crowding.waits(true, Millis(99_002)), "a new stretch");
+}
+
+#[test]
+fn a_sleeper_is_woken_once_for_all_messages_or_at_once_for_each() {
+    for (at_once, wakes) in [(false, [0, 0, 1]), (true, [1, 2, 2])] {
+        let (address, inbox) = mailbox::<Mail, Bell>(8, Arc::new(Bell::default()));
+        let mut outbox = Outbox::new(vec![address], at_once);
+        let mut seen = Vec::new();
+        for number in 0..2 {
+            assert!(inbox.may_sleep());
+            outbox.post(0, Mail::Frame(number));
+            seen.push(outbox.wakes());
+            assert_eq!(inbox.take(), Some(Mail::Frame(number)));
+        }
+        outbox.flush();
+        seen.push(outbox.wakes());
+        assert_eq!(seen, wakes, "at once: {at_once}");
+    }
 }

@@ -163,6 +163,27 @@ fn a_write_takes_so_many_slices_and_bytes_and_the_rest_follows() {
     }
 }
 
+#[test]
+fn an_acknowledgement_sends_nothing_that_waits_for_its_time() {
+    let server = Server::start(&["--loops", "1", "--flush-ms", "10000"]);
+    let mut publisher = Client::publish(server.address(), "live/ack");
+    publisher.video(0, &body::key(0, 100));
+    let mut player = Client::play(server.address(), "live/ack");
+    assert_eq!(body::number(&player.message().body), 0);
+    publisher.audio(10, &body::audio(1, 100));
+    server.has_frames("live/ack", 2);
+    let before = server.stats();
+    let figure = |stats: &serde_json::Value, name: &str| stats["total"][name].as_u64().unwrap();
+    let bytes = [2, 0, 0, 0, 0, 0, 4, 3, 0, 0, 0, 0, 0, 0, 0, 1];
+    assert!(player.raw(&bytes));
+    let read = figure(&before, "bytes_in") + bytes.len() as u64;
+    let after = server.stats_when("it is read", |s| figure(s, "bytes_in") == read);
+    assert_eq!(figure(&after, "writes"), figure(&before, "writes"), "audio waits for video");
+    publisher.video(20, &body::inter(2, 100));
+    assert_eq!(body::number(&player.message().body), 1);
+    assert_eq!(body::number(&player.message().body), 2);
+}
+
 struct Tenant {
     generation: u32,
 }

@@ -81,6 +81,8 @@ pub struct Config {
     pub ring_bytes: usize,
     pub rings: usize,
     pub turn_bytes: usize,
+    pub flush_slice: usize,
+    pub wake_at_once: bool,
     pub mailbox: usize,
     pub chunk_size: u32,
     pub gop_cache: GopCache,
@@ -156,6 +158,8 @@ impl Config {
             ring_bytes: values.size("ring-bytes", 64 << 10, 4 << 10..=16 << 20)?,
             rings: values.number("rings", 256, 1..=65_536)?,
             turn_bytes: values.size("turn-bytes", 256 << 10, 1 << 10..=1 << 30)?,
+            flush_slice: values.number("flush-slice", limits::FLUSH_SLICE_WRITES, 1..=65_536)?,
+            wake_at_once: values.word("wake", &[("turn", false), ("message", true)])?,
             mailbox: values.number("mailbox", 4096, 1..=1 << 20)?,
             chunk_size: values.size(
                 "chunk-size",
@@ -173,14 +177,7 @@ impl Config {
             merge_ms: values.number("merge-ms", 0, 0..=10_000)?,
             hold_ms: values.time("hold", 10_000)?,
             hold_always: values.has("hold-always"),
-            takeover: values.word(
-                "takeover",
-                &[
-                    ("idle", TakeoverRule::Idle),
-                    ("always", TakeoverRule::Always),
-                    ("never", TakeoverRule::Never),
-                ],
-            )?,
+            takeover: values.takeover()?,
             wait_for_publisher: values.word("no-publisher", &[("wait", true), ("fail", false)])?,
             wait_ms: values.time("wait", 30_000)?,
             apps: values.matches.opt_strs("app"),
@@ -324,6 +321,11 @@ impl Values<'_> {
         }
         let parse = |text: &String| text.parse().map_err(|_| Self::wrong("listen", text, allowed));
         given.iter().map(parse).collect()
+    }
+
+    fn takeover(&self) -> Result<TakeoverRule, UsageError> {
+        use TakeoverRule::{Always, Idle, Never};
+        self.word("takeover", &[("idle", Idle), ("always", Always), ("never", Never)])
     }
 
     fn log(&self) -> Result<Option<String>, UsageError> {

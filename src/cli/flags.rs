@@ -55,6 +55,8 @@ pub const FLAGS: &[Flag] = &[
     flag(LOOPS, "ring-bytes", "BYTES", "64K", "Size of a read buffer.", "tests/flags_loops.rs::ring_bytes_decides_how_much_one_read_takes"),
     flag(LOOPS, "rings", "N", "256", "Read buffers per loop.", "tests/flags_loops.rs::rings_run_short_when_there_are_few"),
     flag(LOOPS, "turn-bytes", "BYTES", "256K", "Bytes read from one connection before others get their turn.", "tests/flags_loops.rs::turn_bytes_makes_more_turns"),
+    flag(LOOPS, "flush-slice", "N", "256", "Connections written to before the loop looks at its sockets again.", "tests/flags_loops.rs::flush_slice_bounds_the_writes_of_a_turn"),
+    flag(LOOPS, "wake", "turn|message", "turn", "Wake a sleeping loop once a turn for all its messages, or at once for each.", "tests/flags_loops.rs::wake_decides_how_often_a_sleeping_loop_is_woken"),
     flag(LOOPS, "mailbox", "N", "4096", "Messages between two loops that may wait.", "tests/flags_loops.rs::a_mailbox_of_one_still_carries_a_stream"),
     flag(LIVE, "chunk-size", "BYTES", "60000", "Chunk size for sending, 128 to 16777215.", "tests/flags_live.rs::chunk_size_is_announced"),
     flag(LIVE, "gop-cache", "gop|keyframe|off", "gop", "What a new player gets at once.", "tests/flags_live.rs::gop_cache_decides_what_a_joiner_gets"),

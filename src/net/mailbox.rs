@@ -68,12 +68,14 @@ impl<M, W: Wake> Address<M, W> {
         self.sender.len() > capacity / 2
     }
 
-    /// Wakes the destination if it sleeps. After [`Address::try_send`], once per turn.
-    pub fn wake_if_asleep(&self) {
+    /// Wakes the destination if it sleeps, and says whether it did. After [`Address::try_send`].
+    pub fn wake_if_asleep(&self) -> bool {
         fence(Ordering::SeqCst);
-        if self.sleeping.swap(false, Ordering::SeqCst) {
+        let sleeps = self.sleeping.swap(false, Ordering::SeqCst);
+        if sleeps {
             self.waker.wake();
         }
+        sleeps
     }
 }
 
@@ -159,16 +161,19 @@ struct Destination<M, W> {
 #[derive(Debug)]
 pub struct Outbox<M, W> {
     destinations: Vec<Destination<M, W>>,
+    wakes_at_once: bool,
     lost: u64,
+    wakes: u64,
 }
 
 impl<M: Letter, W: Wake> Outbox<M, W> {
-    /// Indexed by loop.
+    /// Indexed by loop. `wakes_at_once`: for each message, not for all when they are flushed.
     #[must_use]
-    pub fn new(addresses: Vec<Address<M, W>>) -> Self {
+    pub fn new(addresses: Vec<Address<M, W>>, wakes_at_once: bool) -> Self {
         let destination =
             |address| Destination { address, pending: VecDeque::new(), has_mail: false };
-        Self { destinations: addresses.into_iter().map(destination).collect(), lost: 0 }
+        let destinations = addresses.into_iter().map(destination).collect();
+        Self { destinations, wakes_at_once, lost: 0, wakes: 0 }
     }
 
     /// Sends, queues or drops `message`.
@@ -183,6 +188,9 @@ impl<M: Letter, W: Wake> Outbox<M, W> {
             return;
         }
         match destination.address.try_send(message) {
+            Ok(()) if self.wakes_at_once => {
+                self.wakes += u64::from(destination.address.wake_if_asleep());
+            }
             Ok(()) => destination.has_mail = true,
             Err(message) if message.may_be_lost() => {
                 self.lost += 1;
@@ -207,7 +215,7 @@ impl<M: Letter, W: Wake> Outbox<M, W> {
         }
     }
 
-    /// Once per turn: sends what waits, wakes who has mail. Returns whether something still waits.
+    /// Sends what waits, wakes who has mail. Returns whether something still waits.
     pub fn flush(&mut self) -> bool {
         let mut waiting = false;
         for destination in &mut self.destinations {
@@ -220,7 +228,7 @@ impl<M: Letter, W: Wake> Outbox<M, W> {
             }
             waiting |= !destination.pending.is_empty();
             if std::mem::take(&mut destination.has_mail) {
-                destination.address.wake_if_asleep();
+                self.wakes += u64::from(destination.address.wake_if_asleep());
             }
         }
         waiting
@@ -240,10 +248,16 @@ impl<M: Letter, W: Wake> Outbox<M, W> {
     }
 
     /// Wakes every loop that sleeps.
-    pub fn wake_all(&self) {
+    pub fn wake_all(&mut self) {
         for destination in &self.destinations {
-            destination.address.wake_if_asleep();
+            self.wakes += u64::from(destination.address.wake_if_asleep());
         }
+    }
+
+    /// Loops that slept and were woken.
+    #[must_use]
+    pub fn wakes(&self) -> u64 {
+        self.wakes
     }
 
     /// Frames that found a mailbox full.

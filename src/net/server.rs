@@ -48,6 +48,10 @@ pub struct ServerConfig {
     pub ring_bytes: usize,
     /// Bytes read from one connection in one turn.
     pub turn_bytes: usize,
+    /// Connections written to in one turn.
+    pub flush_slice: usize,
+    /// Another loop is woken for each message, not once a turn.
+    pub wake_at_once: bool,
     /// Messages per mailbox.
     pub mailbox: usize,
     /// Connections in all.
@@ -293,7 +297,7 @@ fn setup(
         shared: Arc::clone(shared),
         poll,
         mailbox,
-        outbox: Outbox::new(addresses.to_vec()),
+        outbox: Outbox::new(addresses.to_vec(), shared.config.wake_at_once),
         listeners,
         clock,
     }

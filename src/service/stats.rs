@@ -57,6 +57,8 @@ pub struct LoopReport {
     pub turns: u64,
     /// Turns that began with sleep.
     pub wakeups: u64,
+    /// Other loops that slept and were woken.
+    pub wakes: u64,
     /// Players moved to a newer keyframe.
     pub skips: u64,
     /// Frames that found a mailbox full.
@@ -125,7 +127,7 @@ pub struct Report {
 }
 
 /// Named figures of a loop: what JSON shows, in order, and what totals are sums of.
-type Figures = [(&'static str, u64); 17];
+type Figures = [(&'static str, u64); 18];
 
 impl Report {
     /// Fills in all bit rates: since `before`, or since the start of the process.
@@ -274,6 +276,7 @@ impl LoopReport {
             ("writes", self.writes),
             ("turns", self.turns),
             ("wakeups", self.wakeups),
+            ("wakes", self.wakes),
             ("skips", self.skips),
             ("lost_frames", self.lost_frames),
             ("rings_exhausted", self.rings_exhausted),

@@ -141,7 +141,7 @@ impl World {
         let make = |(id, (_, mailbox)): (usize, (_, Mailbox<Mail>))| Loop {
             live: Live::new(LoopId(id), config.clone()),
             mailbox,
-            outbox: Outbox::new(addresses.clone()),
+            outbox: Outbox::new(addresses.clone(), false),
             own_mail: VecDeque::new(),
             posts_seen: 0,
         };

@@ -12,7 +12,7 @@ use std::io::{self, Write};
 use super::batch::{Batch, Headers};
 use super::input::socket_error;
 use super::{EventLoop, find, push_flush, push_ready};
-use crate::limits::{FLUSH_SLICE_WRITES, MESSAGE_STREAMS_MAX, STREAM_END_FIN_MS};
+use crate::limits::{MESSAGE_STREAMS_MAX, STREAM_END_FIN_MS};
 use crate::net::connection::Connection;
 use crate::rtmp::session::Status;
 use crate::service::CloseReason;
@@ -40,7 +40,7 @@ impl EventLoop {
             push_flush(&mut self.flush, connection, id);
         }
         self.due = due;
-        for _ in 0..FLUSH_SLICE_WRITES.min(self.flush.len()) {
+        for _ in 0..self.shared.config.flush_slice.min(self.flush.len()) {
             let Some(id) = self.flush.pop_front() else { break };
             self.flush_connection(id);
         }

@@ -215,6 +215,8 @@ impl EventLoop {
         self.read_ready();
         self.run_timers();
         self.settle_live();
+        // Other loops begin with their players while this one writes to its own.
+        self.outbox.flush();
         self.flush_due();
         self.has_unsent_mail = self.outbox.flush();
         Ok(())
@@ -270,8 +272,9 @@ impl EventLoop {
             connection.is_read_closed |= event.is_read_closed() || event.is_error();
             push_ready(&mut self.ready, connection, id);
         }
-        if event.is_writable() {
-            connection.is_blocked = false;
+        // Every event of an edge-triggered socket says writable where it is. What waits for a time,
+        // such as audio for video, goes on waiting.
+        if event.is_writable() && std::mem::take(&mut connection.is_blocked) {
             push_flush(&mut self.flush, connection, id);
         }
     }

@@ -31,6 +31,7 @@ impl EventLoop {
             writes: counters.writes,
             turns: counters.turns,
             wakeups: counters.wakeups,
+            wakes: self.outbox.wakes(),
             skips: counters.skips,
             lost_frames: self.outbox.lost(),
             rings_exhausted: self.rings.exhausted(),
