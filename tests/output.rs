@@ -14,7 +14,8 @@ use millrace::net::log_writer::{LogWriter, lines_lost};
 use millrace::net::mailbox::{Mailbox, mailbox};
 use millrace::net::supervisor::{LoopAddress, collect};
 use millrace::rtmp::session::ClientRole;
-use millrace::service::stats::{LoopReport, Report};
+use millrace::service::stats::{LoopReport, Report, Traffic, Writes};
+use millrace::time::Millis;
 use mio::{Poll, Waker};
 use rustix::io::ioctl_fionread;
 use rustix::process::{Pid, Signal, kill_process};
@@ -219,6 +220,11 @@ fn check_sums(stats: &Value) {
     let sum = |name: &str| loops.iter().map(|report| report[name].as_u64().unwrap()).sum::<u64>();
     let total = stats["total"].as_object().unwrap();
     for (name, value) in total.iter().filter(|(name, _)| *name != "closes") {
+        if name == "bytes_per_write" {
+            let of_loops = || loops.iter().filter_map(|report| report[name].as_u64());
+            assert!(value.as_u64() <= of_loops().max(), "of all writes: {stats}");
+            continue;
+        }
         assert_eq!(value.as_u64().unwrap(), sum(name), "{name} in {stats}");
     }
     for (reason, value) in total["closes"].as_object().unwrap() {
@@ -294,18 +300,57 @@ fn the_table_shows_loops_streams_players_lag_and_drops() {
         line.split_whitespace().skip(1).map(|word| word.parse().unwrap()).collect()
     };
     let columns: Vec<&str> = report[1].split_whitespace().collect();
-    let wanted =
-        ["loop", "connections", "publishers", "players", "in_kbps", "out_kbps", "skips", "lost"];
+    let wanted = [
+        "loop",
+        "connections",
+        "publishers",
+        "players",
+        "in_kbps",
+        "out_kbps",
+        "writes_per_s",
+        "bytes_per_write",
+        "skips",
+        "lost",
+    ];
     assert_eq!(columns, wanted);
-    let sums =
-        (0..7).map(|column| report[2..5].iter().map(|row| numbers(row)[column]).sum::<u64>());
-    assert_eq!(numbers(&report[5]), sums.collect::<Vec<_>>(), "{report:#?}");
+    for (column, name) in wanted[1..].iter().enumerate().filter(|(_, n)| **n != "bytes_per_write") {
+        let sum = report[2..5].iter().map(|row| numbers(row)[column]).sum::<u64>();
+        assert_eq!(numbers(&report[5])[column], sum, "{name} in {report:#?}");
+    }
     assert_eq!(&numbers(&report[5])[..3], [2, 1, 1]);
     let stream = report.iter().find(|line| line.contains("publisher session")).unwrap();
     assert!(stream.starts_with("stream live/table on loop "), "{stream}");
     assert!(stream.contains("20000 bytes and 1 frames in"), "{stream}");
     let player = report.iter().find(|line| line.starts_with("  player session ")).unwrap();
     assert!(player.contains(" lag 0 ms and 0 bytes, 0 skips, 0 frames skipped"), "{player}");
+}
+
+#[test]
+fn bytes_per_write_are_those_of_the_interval_and_of_all_writes() {
+    let report = |at: u64, loops: [(u64, u64); 3]| Report {
+        at: Millis(at),
+        loops: (0..)
+            .zip(loops)
+            .map(|(id, (writes, bytes))| LoopReport {
+                id,
+                traffic: Traffic::new(0, bytes),
+                writes: Writes::new(writes),
+                ..LoopReport::default()
+            })
+            .collect(),
+        ..Report::default()
+    };
+    let before = report(1_000, [(100, 900_000), (0, 0), (7, 70)]);
+    let mut now = report(3_000, [(140, 904_000), (10, 20_000), (7, 70)]);
+    now.set_rates(Some(&before));
+    let json: Value = serde_json::from_str(&now.json()).unwrap();
+    let of = |report: &Value| (report["writes_per_s"].clone(), report["bytes_per_write"].clone());
+    let loops: Vec<_> = json["loops"].as_array().unwrap().iter().map(of).collect();
+    assert_eq!(loops, [(20.into(), 100.into()), (5.into(), 2_000.into()), (0.into(), 0.into())]);
+    assert_eq!(of(&json["total"]), (25.into(), 480.into()), "24 000 bytes in 50 writes");
+    let all = now.table().lines().find(|line| line.starts_with(" all ")).unwrap().to_owned();
+    let columns: Vec<&str> = all.split_whitespace().collect();
+    assert_eq!(columns[6..8], ["25", "480"], "{all}");
 }
 
 #[test]
@@ -351,7 +396,7 @@ fn a_loop_that_does_not_answer_is_named() {
     let mut mailboxes: Vec<_> =
         parts.into_iter().map(|(_, mailbox, poll)| (mailbox, poll)).collect();
     // Loop 2 answers, loop 1 takes mail but is busy, loop 0 has no room: its mailbox is full.
-    assert!(addresses[0].try_send(Message::Shutdown(millrace::time::Millis(0))).is_ok());
+    assert!(addresses[0].try_send(Message::Shutdown(Millis(0))).is_ok());
     let (answers, _poll) = mailboxes.pop().unwrap();
     let answering = std::thread::spawn(move || {
         let message = eventually("the question", || answers.take());

@@ -13,6 +13,7 @@ pub mod message;
 pub mod publisher;
 pub mod stats;
 pub mod stream;
+pub mod traffic;
 
 pub use close_reason::CloseReason;
 pub use key::StreamKey;

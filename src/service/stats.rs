@@ -1,40 +1,14 @@
 //! Statistics: what each loop reports, and the table or JSON made of all reports.
 //!
-//! Totals are sums of the parts printed with them, bit rates included ([`Report::set_rates`]).
+//! Totals are sums of the parts printed with them, rates included ([`Report::set_rates`]); bytes per
+//! write are those of all writes.
 
 use std::collections::HashMap;
 use std::fmt::Write;
 
 use super::close_reason::{CLOSE_REASONS, CloseReason};
+pub use super::traffic::{Traffic, Writes};
 use crate::time::Millis;
-
-/// Bytes in both directions, and the bit rates made of them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Traffic {
-    /// Bytes in since the start.
-    pub bytes_in: u64,
-    /// Bytes out since the start.
-    pub bytes_out: u64,
-    /// kbit/s in since the report before.
-    pub in_kbps: u64,
-    /// kbit/s out since the report before.
-    pub out_kbps: u64,
-}
-
-impl Traffic {
-    /// Bytes so far, no rates yet.
-    #[must_use]
-    pub fn new(bytes_in: u64, bytes_out: u64) -> Self {
-        Self { bytes_in, bytes_out, ..Self::default() }
-    }
-
-    /// Sets the rates over `ms` since `then`.
-    fn set_rates(&mut self, then: Self, ms: u64) {
-        let rate = |now: u64, then: u64| now.saturating_sub(then).saturating_mul(8) / ms;
-        self.in_kbps = rate(self.bytes_in, then.bytes_in);
-        self.out_kbps = rate(self.bytes_out, then.bytes_out);
-    }
-}
 
 /// One loop.
 #[derive(Debug, Clone, Default)]
@@ -52,7 +26,7 @@ pub struct LoopReport {
     /// Socket bytes.
     pub traffic: Traffic,
     /// Writes to sockets.
-    pub writes: u64,
+    pub writes: Writes,
     /// Turns of the loop.
     pub turns: u64,
     /// Turns that began with sleep.
@@ -127,7 +101,7 @@ pub struct Report {
 }
 
 /// Named figures of a loop: what JSON shows, in order, and what totals are sums of.
-type Figures = [(&'static str, u64); 18];
+type Figures = [(&'static str, u64); 20];
 
 impl Report {
     /// Fills in all bit rates: since `before`, or since the start of the process.
@@ -147,6 +121,10 @@ impl Report {
             for (sum, (_, figure)) in sums.iter_mut().zip(report.figures()) {
                 sum.1 += figure;
             }
+        }
+        let writes = self.loops.iter().map(|report| report.writes).sum::<Writes>();
+        for (_, figure) in sums.iter_mut().filter(|(name, _)| *name == "bytes_per_write") {
+            *figure = writes.bytes_per_write();
         }
         sums
     }
@@ -169,7 +147,7 @@ impl Report {
         for id in &self.silent {
             let _ = writeln!(text, "loop {id} did not answer: it is missing below");
         }
-        let _ = writeln!(text, "loop connections publishers players in_kbps out_kbps skips lost");
+        let _ = writeln!(text, "{TABLE_HEAD}");
         for report in &self.loops {
             table_row(&mut text, &report.id.to_string(), &report.figures());
         }
@@ -208,6 +186,9 @@ impl Report {
     }
 }
 
+const TABLE_HEAD: &str = "loop connections publishers players in_kbps out_kbps writes_per_s \
+                          bytes_per_write skips lost";
+
 /// One row of the table by loop.
 fn table_row(text: &mut String, name: &str, figures: &Figures) {
     let columns = [
@@ -216,6 +197,8 @@ fn table_row(text: &mut String, name: &str, figures: &Figures) {
         ("players", 7),
         ("in_kbps", 7),
         ("out_kbps", 8),
+        ("writes_per_s", 12),
+        ("bytes_per_write", 15),
         ("skips", 5),
         ("lost_frames", 4),
     ];
@@ -255,7 +238,10 @@ fn json_list<T>(text: &mut String, items: &[T], json: impl Fn(&T, &mut String)) 
 
 impl LoopReport {
     fn set_rates(&mut self, then: Option<&Self>, ms: u64) {
-        self.traffic.set_rates(then.map_or(Traffic::default(), |then| then.traffic), ms);
+        let (traffic, writes) = then.map_or_else(Default::default, |t| (t.traffic, t.writes));
+        self.traffic.set_rates(traffic, ms);
+        let bytes = self.traffic.bytes_out.saturating_sub(traffic.bytes_out);
+        self.writes.set_rates(writes, bytes, ms);
         let streams: HashMap<&str, &StreamReport> =
             then.into_iter().flat_map(|t| &t.streams).map(|s| (s.key.as_str(), s)).collect();
         for stream in &mut self.streams {
@@ -273,7 +259,9 @@ impl LoopReport {
             ("bytes_out", self.traffic.bytes_out),
             ("in_kbps", self.traffic.in_kbps),
             ("out_kbps", self.traffic.out_kbps),
-            ("writes", self.writes),
+            ("writes", self.writes.count),
+            ("writes_per_s", self.writes.per_s),
+            ("bytes_per_write", self.writes.bytes_per_write()),
             ("turns", self.turns),
             ("wakeups", self.wakeups),
             ("wakes", self.wakes),

@@ -66,7 +66,7 @@ impl EventLoop {
             Ok((written, flushed)) => {
                 connection.bytes_out += written as u64;
                 self.counters.bytes_out += written as u64;
-                self.counters.writes += 1;
+                self.counters.writes += u64::from(written > 0);
                 self.after_write(id, written, flushed);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {

@@ -8,7 +8,7 @@ use super::EventLoop;
 use crate::limits::REPORT_STREAMS_MAX;
 use crate::service::live::Player;
 use crate::service::publisher::ConnectionId;
-use crate::service::stats::{LoopReport, PlayerReport, StreamReport, Traffic};
+use crate::service::stats::{LoopReport, PlayerReport, StreamReport, Traffic, Writes};
 use crate::service::stream::LocalStream;
 
 impl EventLoop {
@@ -28,7 +28,7 @@ impl EventLoop {
             players: self.live.players().count(),
             accepted: counters.accepted,
             traffic: Traffic::new(counters.bytes_in, counters.bytes_out),
-            writes: counters.writes,
+            writes: Writes::new(counters.writes),
             turns: counters.turns,
             wakeups: counters.wakeups,
             wakes: self.outbox.wakes(),
