@@ -14,6 +14,11 @@
 mod chart;
 mod error;
 mod flags;
+mod floor;
+mod floor_dialogue;
+mod floor_flags;
+mod floor_report;
+mod floor_ring;
 mod inbound;
 mod latency;
 mod load;
@@ -31,6 +36,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use error::LoadError;
+use floor_flags::FloorOptions;
 use load::Load;
 use options::{Command, Options, is_stdout};
 use report::Report;
@@ -44,6 +50,7 @@ fn main() -> ExitCode {
     };
     match mode {
         "load" => load(rest),
+        "floor" => floor(rest),
         "plot" => match plot::run(rest) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => complain(&error.to_string(), error.code()),
@@ -60,6 +67,18 @@ fn load(args: &[String]) -> ExitCode {
             Err(error) => complain(&error.to_string(), 1),
         },
         Ok(Command::Print(text)) => print(&text),
+        Err(error) => complain(&error.to_string(), 2),
+    }
+}
+
+/// Serves, to be measured.
+fn floor(args: &[String]) -> ExitCode {
+    match FloorOptions::parse(args) {
+        Ok(Ok(options)) => match floor::run(options) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => complain(&error.to_string(), 1),
+        },
+        Ok(Err(text)) => print(&text),
         Err(error) => complain(&error.to_string(), 2),
     }
 }
