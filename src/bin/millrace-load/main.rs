@@ -4,9 +4,10 @@
 //! carries a sequence number, the time it was sent and a checksum ([`stamp`]), so every player sees
 //! gaps and order, and every K-th player also sees a wrong byte. Publisher and players share one
 //! process, so they share one clock and latencies are true. Parts: [`options`] (flags of the load,
-//! on [`flags`]), [`source`] (what is published), [`inbound`] (what one player gets), [`peer`] (one connection),
-//! [`load`] (the event loop and its phases), [`latency`] (histograms), [`resources`] (CPU and
-//! memory), [`progress`] (a line a second), [`report`] (the result), [`promises`] (what must hold).
+//! on [`flags`]), [`source`] (what is published), [`inbound`] (what one player gets), [`peer`] (one
+//! connection), [`load`] (the event loop and its phases), [`latency`] (histograms), [`resources`]
+//! (CPU and memory), [`progress`] (a line a second), [`report`] (the result), [`promises`] (what
+//! must hold). Other modes: [`floor`] (a bare loop to measure servers with), [`plot`] (pictures).
 //!
 //! Exit codes: 0 every promise held, 1 one was broken or the load could not run, 2 bad flags.
 #![forbid(unsafe_code)]
