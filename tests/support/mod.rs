@@ -7,6 +7,7 @@ pub mod clips;
 pub mod crooked;
 pub mod flv;
 pub mod frames;
+pub mod load;
 pub mod naive_reader;
 pub mod player_wire;
 pub mod programs;

@@ -338,7 +338,10 @@ impl<'a> Load<'a> {
     /// Tells whoever waits for it that measuring begins.
     fn announce(&self) -> io::Result<()> {
         use std::io::Write;
-        writeln!(io::stdout(), "everybody is there")
+        match self.options.has_stdout() {
+            true => writeln!(io::stderr(), "everybody is there"),
+            false => writeln!(io::stdout(), "everybody is there"),
+        }
     }
 
     fn gathering_us(&self) -> u64 {

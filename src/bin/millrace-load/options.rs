@@ -101,7 +101,7 @@ const FLAGS: &[Flag] = &[
     flag(HOW, ("time", "TIME"), "10", "Measured time once everybody is there (seconds, or ms, s, m).", ""),
     flag(HOW, ("sources", "N"), "1", "Source addresses, 127.0.0.1 and up.", ""),
     flag(HOW, ("connect-rate", "N"), "1000", "Connections opened a second.", ""),
-    flag(RESULT, ("json", "FILE"), "", "Write the result as one JSON object; - is stdout, the text goes to stderr then.", ""),
+    flag(RESULT, ("json", "FILE"), "", "Write the result as one JSON object; - is stdout, which it has for itself then.", ""),
     flag(RESULT, ("csv", "FILE"), "", "Write it as a CSV header and row; - as above.", ""),
     flag(RESULT, ("quiet", ""), "", "No line of progress each second.", ""),
     flag(PROMISES, ("expect-no-gap", ""), "", "No player misses a frame.", ""),
