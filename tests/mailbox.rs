@@ -125,41 +125,93 @@ fn nothing_overtakes_a_control_message_that_waits() {
     assert_eq!(outbox.lost(), 1);
 }
 
+/// Waits without a system call at first, so that whoever waits goes on at once.
+fn wait_until(is_over: impl Fn() -> bool) {
+    for turn in 1_u32.. {
+        if is_over() {
+            return;
+        }
+        std::hint::spin_loop();
+        if turn.is_multiple_of(64) {
+            thread::yield_now();
+        }
+    }
+}
+
+/// A few nanoseconds, more in each round: some round meets each moment of falling asleep.
+fn meet_the_sleeper(round: u32) {
+    for _ in 0..round % 8 {
+        std::hint::spin_loop();
+    }
+}
+
 #[test]
 fn a_sleeper_never_misses_its_mail() {
     const SENDERS: u32 = 3;
-    const EACH: u32 = 20_000;
+    const ROUNDS: u32 = 20_000;
     for capacity in [1, 64] {
         let bell = Arc::new(Bell::default());
         let (address, inbox) = mailbox::<(u32, Mail), Bell>(capacity, Arc::clone(&bell));
+        let taken = AtomicU32::new(0);
         thread::scope(|scope| {
             for sender in 0..SENDERS {
-                let address = address.clone();
+                let (address, taken) = (address.clone(), &taken);
                 scope.spawn(move || {
-                    for number in 0..EACH {
-                        let mut letter = (sender, Mail::Control(number));
+                    for round in 0..ROUNDS {
+                        let mut letter = (sender, Mail::Control(round));
                         while let Err(back) = address.try_send(letter) {
                             letter = back;
                             address.wake_if_asleep();
                             thread::yield_now();
+                            if taken.load(Ordering::Acquire) == u32::MAX {
+                                return;
+                            }
                         }
                         address.wake_if_asleep();
+                        // All wait for the last one: no later letter makes up for its wake-up.
+                        wait_until(|| taken.load(Ordering::Acquire) >= (round + 1) * SENDERS);
+                        meet_the_sleeper(round);
                     }
                 });
             }
             let mut next = [0; SENDERS as usize];
-            while next.iter().sum::<u32>() < SENDERS * EACH {
+            while next.iter().sum::<u32>() < SENDERS * ROUNDS {
                 if inbox.may_sleep() {
-                    assert!(bell.sleep(), "mail for a sleeper, and nobody woke it: {next:?}");
+                    let woken = bell.sleep();
+                    if !woken {
+                        // Lets the senders end.
+                        taken.store(u32::MAX, Ordering::Release);
+                    }
+                    assert!(woken, "mail for a sleeper, and nobody woke it: {next:?}");
                 }
                 inbox.awake();
                 while let Some((sender, mail)) = inbox.take() {
                     assert_eq!(mail, Mail::Control(next[sender as usize]));
                     next[sender as usize] += 1;
+                    taken.fetch_add(1, Ordering::Release);
                 }
+                // A letter that comes now finds its reader awake, and about to sleep.
+                meet_the_sleeper(next[0]);
             }
         });
     }
+}
+
+#[test]
+fn whoever_has_mail_or_is_awake_is_not_woken() {
+    let bell = Arc::new(Bell::default());
+    let rung = || std::mem::take(&mut *bell.rung.lock().unwrap());
+    let (address, inbox) = mailbox::<Mail, Bell>(2, Arc::clone(&bell));
+    address.try_send(Mail::Control(0)).unwrap();
+    assert!(!inbox.may_sleep(), "there is mail");
+    address.wake_if_asleep();
+    assert_eq!(rung(), 0, "it was awake");
+    assert_eq!(inbox.take(), Some(Mail::Control(0)));
+    assert!(inbox.may_sleep());
+    address.try_send(Mail::Control(1)).unwrap();
+    address.wake_if_asleep();
+    address.wake_if_asleep();
+    assert_eq!(rung(), 1, "once is enough");
 }
 
 #[test]
@@ -174,12 +226,8 @@ fn a_letter_posted_while_its_reader_falls_asleep_wakes_it() {
                 address.try_send(Mail::Control(number)).unwrap();
                 address.wake_if_asleep();
                 // No second letter makes up for a wake-up that was missed.
-                while answered.load(Ordering::Acquire) == number {
-                    std::hint::spin_loop();
-                    if number % 64 == 0 {
-                        thread::yield_now();
-                    }
-                }
+                wait_until(|| answered.load(Ordering::Acquire) != number);
+                meet_the_sleeper(number);
             }
         });
         while answered.load(Ordering::Relaxed) < ROUNDS {
