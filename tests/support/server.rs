@@ -38,20 +38,35 @@ impl Server {
         if !flags.contains(&"--stats-format") {
             command.args(["--stats-format", "json"]);
         }
-        command.args(flags).stdin(Stdio::null()).stderr(Stdio::piped()).env_remove("RUST_LOG");
+        command.args(flags).env_remove("RUST_LOG");
         prepare(&mut command);
-        let mut child = command.spawn().unwrap();
-        let stderr = child.stderr.take().unwrap();
+        Self::spawn(command, " loops ")
+    }
+
+    /// Starts `millrace-load floor` with `flags` on 127.0.0.1:0; its counters are its statistics.
+    pub fn floor(flags: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_millrace-load"));
+        command.args(["floor", "--listen", "127.0.0.1:0"]).args(flags);
+        Self::spawn(command, "listening on ")
+    }
+
+    /// Runs `command` and waits for its line with `started`.
+    fn spawn(mut command: Command, started: &str) -> Self {
+        let (output, input) = std::io::pipe().unwrap();
+        command.stdin(Stdio::null()).stdout(input.try_clone().unwrap()).stderr(input);
+        let child = command.spawn().unwrap();
+        // It holds the pipe's other end.
+        drop(command);
         let lines = Lines::default();
         let shared = Arc::clone(&lines);
         thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
                 shared.0.lock().unwrap().push(line);
                 shared.1.notify_all();
             }
         });
         let mut server = Self { child, addresses: Vec::new(), lines };
-        server.line_after(0, |line| line.contains(" loops "));
+        server.line_after(0, |line| line.contains(started));
         let address =
             |line: &String| Some(line.split_once("listening on ")?.1.trim().parse().unwrap());
         server.addresses = server.lines().iter().filter_map(address).collect();

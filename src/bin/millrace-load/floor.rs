@@ -48,14 +48,12 @@ pub(crate) struct Floor {
     pub(crate) counters: Counters,
 }
 
-/// One connection. It gets, in this order: the rest of the frame in flight, `out`, and the frames
-/// from `next` on.
+/// One connection. It gets `out`, then the frames from `next` on.
 pub(crate) struct Peer {
     pub(crate) stream: TcpStream,
     pub(crate) session: Box<ServerSession>,
+    /// Replies and headers; before them the rest of a frame that the socket took a part of.
     pub(crate) out: Vec<u8>,
-    /// Number of the frame in flight and how much of it is written; 0: there is none.
-    pub(crate) in_flight: (u64, usize),
     pub(crate) next: u64,
     pub(crate) is_blocked: bool,
 }
@@ -150,7 +148,7 @@ impl Floor {
         let Self { peers, ring, counters, .. } = self;
         ring.sendable = ring.head;
         let ring = &*ring;
-        let mut shared = Offer::new(ring, &[], &[], IDLE);
+        let mut shared = Offer::new(ring, &[], IDLE);
         peers.retain(|_, peer| {
             let is_due = !peer.is_blocked && (peer.next < ring.sendable || !peer.out.is_empty());
             !is_due || peer.send(ring, &mut shared, counters).is_ok()
@@ -160,7 +158,7 @@ impl Floor {
     fn flush(&mut self, slot: usize) {
         let Self { peers, ring, counters, .. } = self;
         let Some(peer) = peers.get_mut(slot).filter(|peer| !peer.is_blocked) else { return };
-        let mut shared = Offer::new(ring, &[], &[], IDLE);
+        let mut shared = Offer::new(ring, &[], IDLE);
         if peer.send(ring, &mut shared, counters).is_err() {
             self.close(slot);
         }
@@ -180,20 +178,14 @@ impl Peer {
                 self.next = WAITING;
                 counters.skips += 1;
             }
-            let (frame, offset) = self.in_flight;
-            if offset > 0 && ring.has_lost(frame) {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            let is_whole = offset == 0 && self.out.is_empty();
             let own;
-            let offer = if is_whole {
+            let offer = if self.out.is_empty() {
                 if shared.frames.start != self.next {
-                    *shared = Offer::new(ring, &[], &[], self.next);
+                    *shared = Offer::new(ring, &[], self.next);
                 }
                 &*shared
             } else {
-                let rest = if offset > 0 { ring.frame(frame).get(offset..) } else { None };
-                own = Offer::new(ring, rest.unwrap_or_default(), &self.out, self.next);
+                own = Offer::new(ring, &self.out, self.next);
                 &own
             };
             let (bytes, end) = (offer.bytes, offer.frames.end);
@@ -206,30 +198,23 @@ impl Peer {
             };
             counters.add_write(written);
             self.is_blocked = written < bytes;
-            if is_whole && !self.is_blocked {
-                self.next = end;
-            } else {
+            if self.is_blocked {
                 self.accept(ring, written);
+            } else {
+                self.out.clear();
+                self.next = end;
             }
         }
         Ok(())
     }
 
-    /// The socket took `written` bytes of an offer.
+    /// The socket took only `written` bytes of an offer.
     fn accept(&mut self, ring: &Ring, mut written: usize) {
-        let (frame, offset) = self.in_flight;
-        if offset > 0 {
-            let rest = ring.frame(frame).len() - offset;
-            self.in_flight.1 = if written < rest { offset + written } else { 0 };
-            written -= written.min(rest);
-        }
         written -= self.out.drain(..written.min(self.out.len())).len();
         while written > 0 {
-            let len = ring.frame(self.next).len();
-            if written < len {
-                self.in_flight = (self.next, written);
-            }
-            written -= written.min(len);
+            let frame = ring.frame(self.next);
+            self.out.extend_from_slice(frame.get(written..).unwrap_or_default());
+            written -= written.min(frame.len());
             self.next += 1;
         }
     }

@@ -80,7 +80,6 @@ impl Floor {
                 stream,
                 session: Box::new(session),
                 out: Vec::new(),
-                in_flight: (0, 0),
                 next: IDLE,
                 is_blocked: false,
             });

@@ -39,11 +39,11 @@ pub(crate) struct FloorOptions {
 /// The table.
 #[rustfmt::skip]
 const FLAGS: &[Flag] = &[
-    flag("Flags", ("listen", "ADDR:PORT"), "127.0.0.1:1935", "Address to listen on; port 0 is any.", ""),
-    flag("Flags", ("policy", "WORD"), "ride", "each: a frame goes out at once; ride: audio with the next video frame; merge: everything of --merge-ms at once; nagle: as each, TCP_NODELAY off.", ""),
-    flag("Flags", ("merge-ms", "N"), "40", "How long merge collects.", ""),
-    flag("Flags", ("flush-ms", "N"), "40", "Longest time that audio waits for video.", ""),
-    flag("Flags", ("time", "TIME"), "600", "Ends after this time (seconds, or ms, s, m), or with SIGTERM.", ""),
+    flag("Flags", ("listen", "ADDR:PORT"), "127.0.0.1:1935", "Address to listen on; port 0 is any.", "tests/floor.rs::bad_flags_of_the_floor_are_refused_in_one_sentence"),
+    flag("Flags", ("policy", "WORD"), "ride", "each: a frame goes out at once; ride: audio with the next video frame; merge: everything of --merge-ms at once; nagle: as each, TCP_NODELAY off.", "tests/floor.rs::floor_and_server_write_the_same_for_the_same_policy"),
+    flag("Flags", ("merge-ms", "N"), "40", "How long merge collects.", "tests/floor.rs::floor_and_server_write_the_same_for_the_same_policy"),
+    flag("Flags", ("flush-ms", "N"), "40", "Longest time that audio waits for video.", "tests/floor.rs::the_floor_keeps_audio_for_video_but_not_for_ever"),
+    flag("Flags", ("time", "TIME"), "600", "Ends after this time (seconds, or ms, s, m), or with SIGTERM.", "tests/floor.rs::the_floor_ends_by_time_or_signal_with_its_counters"),
     flag("Flags", ("help", ""), "", "Print this text.", ""),
 ];
 

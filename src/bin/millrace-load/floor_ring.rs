@@ -58,12 +58,11 @@ fn index(number: u64) -> usize {
 }
 
 impl<'a> Offer<'a> {
-    /// The rest of a frame, replies, and the frames from `next` on, as much as one write takes.
-    pub(crate) fn new(ring: &'a Ring, rest: &'a [u8], replies: &'a [u8], next: u64) -> Self {
+    /// `first` and the frames from `next` on, as much as one write takes.
+    pub(crate) fn new(ring: &'a Ring, first: &'a [u8], next: u64) -> Self {
         let slices = [IoSlice::new(&[]); WRITE_SLICES_MAX];
         let mut offer = Self { slices, len: 0, bytes: 0, frames: next..next };
-        offer.push(rest);
-        offer.push(replies);
+        offer.push(first);
         while offer.frames.end < ring.sendable && offer.len < WRITE_SLICES_MAX {
             offer.push(ring.frame(offer.frames.end));
             offer.frames.end += 1;
