@@ -5,6 +5,7 @@ mod support;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::thread;
 use std::time::Duration;
 
 use millrace::media::flv::{emit_header, emit_tag};
@@ -44,11 +45,28 @@ impl Verdict {
     }
 }
 
-const FAULTS: [&str; 5] = ["gaps", "reordered", "corrupt", "backward_timestamps", "closed"];
+const FAULTS: [&str; 9] = [
+    "gaps",
+    "reordered",
+    "corrupt",
+    "backward_timestamps",
+    "closed",
+    "failed",
+    "bad_starts",
+    "short_players",
+    "joined",
+];
 
-/// [`PLAYERS`] players that check every byte, and `more` flags.
-fn load(server: &Crooked, more: &[&str]) -> Verdict {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_millrace-load"));
+/// What is counted where nothing is wrong but `count` in counter `name`.
+fn only(name: &str, count: u64) -> [u64; 9] {
+    let usual = |counter| if counter == "joined" { PLAYERS } else { 0 };
+    FAULTS.map(|counter| if counter == name { count } else { usual(counter) })
+}
+
+/// [`PLAYERS`] players that check every byte, and `more` flags; ended after 90 seconds.
+fn command(server: &Crooked, more: &[&str]) -> Command {
+    let mut command = Command::new("timeout");
+    command.args(["90", env!("CARGO_BIN_EXE_millrace-load")]);
     command.args(["--server", &server.address().to_string(), "--json", "-", "--quiet"]);
     let players = PLAYERS.to_string();
     let usual =
@@ -57,7 +75,12 @@ fn load(server: &Crooked, more: &[&str]) -> Verdict {
         command.args(pair);
     }
     command.args(more);
-    let output = command.output().unwrap();
+    command
+}
+
+/// What a run says.
+fn load(server: &Crooked, more: &[&str]) -> Verdict {
+    let output = command(server, more).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     let line = text.lines().find(|line| line.starts_with('{'));
     let line = line.unwrap_or_else(|| panic!("no result: {output:?}"));
@@ -65,7 +88,7 @@ fn load(server: &Crooked, more: &[&str]) -> Verdict {
 }
 
 /// The figures of [`FAULTS`] under a plan, each fault having been committed.
-fn faults(plan: Plan, more: &[&str]) -> ([u64; 5], Verdict) {
+fn faults(plan: Plan, more: &[&str]) -> ([u64; 9], Verdict) {
     let server = Crooked::start(plan);
     let verdict = load(&server, more);
     assert_eq!(server.injected(), plan.times, "{}", verdict.figures);
@@ -74,48 +97,57 @@ fn faults(plan: Plan, more: &[&str]) -> ([u64; 5], Verdict) {
 
 #[test]
 fn a_server_without_fault_is_good() {
-    let (counted, verdict) = faults(plan(Fault::None), &[]);
-    assert_eq!(counted, [0; 5]);
-    assert_eq!(verdict.code(), Some(0), "{:?}", verdict.output);
-    assert_eq!(verdict.figures["good"], true);
+    let promises = ["--expect-no-gap", "--expect-max-ms", "20000"];
+    for drain in [&[][..], &["--verify-every", "2", "--drain-ms", "20"]] {
+        let (counted, verdict) = faults(plan(Fault::None), &[&promises[..], drain].concat());
+        assert_eq!(counted, only("", 0));
+        assert_eq!(verdict.code(), Some(0), "{:?}", verdict.output);
+        assert_eq!(verdict.figures["good"], true);
+        assert!(verdict.figure("frames_sent") >= 2 * 73, "{}", verdict.figures);
+        assert!(verdict.figure("latency_samples") > 0);
+    }
 }
 
 #[test]
 fn every_dropped_frame_is_a_gap() {
-    let (counted, verdict) = faults(plan(Fault::Drop), &[]);
-    assert_eq!(counted, [3 * PLAYERS, 0, 0, 0, 0]);
+    let (counted, verdict) = faults(plan(Fault::Drop), &["--expect-no-gap"]);
+    assert_eq!(counted, only("gaps", 3 * PLAYERS));
     assert_eq!(verdict.code(), Some(1));
+    // Whoever promised nothing may lose frames, and is told so.
+    let (counted, verdict) = faults(plan(Fault::Drop), &[]);
+    assert_eq!(counted, only("gaps", 3 * PLAYERS));
+    assert_eq!(verdict.code(), Some(0), "{:?}", verdict.output);
 }
 
 #[test]
 fn every_swapped_frame_is_reordered() {
     let (counted, verdict) = faults(plan(Fault::Swap), &[]);
-    assert_eq!(counted, [0, 3 * PLAYERS, 0, 0, 0]);
+    assert_eq!(counted, only("reordered", 3 * PLAYERS));
     assert_eq!(verdict.code(), Some(1));
 }
 
 #[test]
 fn every_repeated_frame_is_reordered() {
     let (counted, verdict) = faults(plan(Fault::Repeat), &[]);
-    assert_eq!(counted, [0, 3 * PLAYERS, 0, 0, 0]);
+    assert_eq!(counted, only("reordered", 3 * PLAYERS));
     assert_eq!(verdict.code(), Some(1));
 }
 
 #[test]
 fn every_wrong_byte_is_a_corrupt_frame() {
     let (counted, verdict) = faults(plan(Fault::Flip), &[]);
-    assert_eq!(counted, [0, 0, 3 * PLAYERS, 0, 0]);
+    assert_eq!(counted, only("corrupt", 3 * PLAYERS));
     assert_eq!(verdict.code(), Some(1));
     // Two of the four compare checksums; the others cannot see it, and do not say they did.
     let (counted, verdict) = faults(plan(Fault::Flip), &["--verify-every", "2"]);
-    assert_eq!(counted, [0, 0, 3 * PLAYERS / 2, 0, 0]);
-    assert_eq!(verdict.code(), Some(1));
+    assert_eq!(counted, only("corrupt", 3 * PLAYERS / 2));
+    assert_eq!((verdict.figure("verified"), verdict.code()), (PLAYERS / 2, Some(1)));
 }
 
 #[test]
 fn every_timestamp_that_goes_back_is_counted() {
     let (counted, verdict) = faults(plan(Fault::GoBack), &[]);
-    assert_eq!(counted, [0, 0, 0, 3 * PLAYERS, 0]);
+    assert_eq!(counted, only("backward_timestamps", 3 * PLAYERS));
     assert_eq!(verdict.code(), Some(1));
 }
 
@@ -136,38 +168,50 @@ fn fast_clip() -> PathBuf {
 #[test]
 fn one_frame_in_a_thousand_is_enough_for_each_kind() {
     let clip = fast_clip();
-    let flags = ["--flv", clip.to_str().unwrap(), "--time", "3"];
-    let rows = [(Fault::Drop, 0), (Fault::Swap, 1), (Fault::Flip, 2), (Fault::GoBack, 3)];
-    for (fault, at) in rows {
+    let flags = ["--flv", clip.to_str().unwrap(), "--time", "3", "--expect-no-gap"];
+    let rows = [
+        (Fault::Drop, "gaps"),
+        (Fault::Swap, "reordered"),
+        (Fault::Flip, "corrupt"),
+        (Fault::GoBack, "backward_timestamps"),
+    ];
+    for (fault, counter) in rows {
         let plan = Plan { every: 1000, times: 2, ..plan(fault) };
         let (counted, verdict) = faults(plan, &flags);
-        let mut wanted = [0; 5];
-        wanted[at] = 2 * PLAYERS;
-        assert_eq!(counted, wanted, "{fault:?}");
+        assert_eq!(counted, only(counter, 2 * PLAYERS), "{fault:?}");
         assert_eq!(verdict.code(), Some(1));
     }
 }
 
 #[test]
 fn a_delay_is_the_longest_latency() {
-    let delay = Fault::Delay(Duration::from_millis(800));
-    let (counted, verdict) = faults(Plan { times: 1, ..plan(delay) }, &["--time", "3"]);
-    assert_eq!(counted, [0; 5], "late, but whole and in order");
+    let delayed = |promise: [&str; 2]| {
+        let delay = Fault::Delay(Duration::from_millis(800));
+        let (counted, verdict) = faults(Plan { times: 1, ..plan(delay) }, &promise);
+        assert_eq!(counted, only("", 0), "late, but whole and in order");
+        verdict
+    };
+    let verdict = delayed(["--expect-max-ms", "700"]);
     let (most, half) = (verdict.ms("latency_max_ms"), verdict.ms("latency_p50_ms"));
     assert!((800.0..1600.0).contains(&most), "{most} ms");
     // What was published meanwhile waits less and less; most frames do not wait at all.
-    assert!(half < 400.0, "half of them {half} ms");
+    assert!(half < 700.0, "half of them {half} ms");
+    assert_eq!(verdict.code(), Some(1));
+    // More than one frame in a thousand came that late, and more than one in a hundred.
+    assert_eq!(delayed(["--expect-p999-ms", "700"]).code(), Some(1));
+    assert_eq!(delayed(["--expect-p99-ms", "600"]).code(), Some(1));
+    assert_eq!(delayed(["--expect-max-ms", "20000"]).code(), Some(0));
 }
 
 #[test]
 fn a_connection_that_ends_is_closed() {
     let (counted, verdict) = faults(Plan { times: 1, ..plan(Fault::Close) }, &[]);
-    assert_eq!(counted, [0, 0, 0, 0, PLAYERS]);
+    assert_eq!(counted, only("closed", PLAYERS));
     assert_eq!(verdict.code(), Some(1));
     // One of them, by its address.
     let one = Plan { times: 1, only: Some(3), ..plan(Fault::Close) };
     let (counted, verdict) = faults(one, &["--sources", "8"]);
-    assert_eq!(counted, [0, 0, 0, 0, 1]);
+    assert_eq!(counted, only("closed", 1));
     assert_eq!(verdict.code(), Some(1));
 }
 
@@ -175,6 +219,26 @@ fn a_connection_that_ends_is_closed() {
 fn garbage_ends_the_player_that_gets_it() {
     let one = Plan { times: 1, only: Some(3), ..plan(Fault::Garbage) };
     let (counted, verdict) = faults(one, &["--sources", "8"]);
-    assert_eq!(counted, [0, 0, 0, 0, 1]);
+    assert_eq!(counted, only("closed", 1));
     assert_eq!(verdict.code(), Some(1));
+    assert!(verdict.figures["first_failure"].as_str().is_some(), "{}", verdict.figures);
+}
+
+#[test]
+fn players_that_are_never_answered_have_failed_and_the_run_ends() {
+    let run = |fault| thread::spawn(move || load(&Crooked::start(plan(fault)), &[]));
+    for run in [Fault::Mute, Fault::NoPlay].map(run) {
+        let verdict = run.join().unwrap();
+        let failed = verdict.figures(["failed", "joined", "closed"]);
+        assert_eq!(failed, [PLAYERS, 0, 0], "{}", verdict.figures);
+        assert_eq!(verdict.code(), Some(1));
+    }
+}
+
+#[test]
+fn a_publisher_that_is_never_answered_ends_the_run_with_a_sentence() {
+    let server = Crooked::start(plan(Fault::Deaf));
+    let output = command(&server, &[]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no answer"), "{output:?}");
 }
