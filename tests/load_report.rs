@@ -109,7 +109,7 @@ fn the_servers_process_is_measured_where_its_number_is_given() {
 
 /// Times of joins that nobody asked for, and the failure that there was not.
 fn is_unasked(name: &str) -> bool {
-    let modes = ["join", "churn", "storm", "read"];
+    let modes = ["churn", "storm"];
     let is_time = name.ends_with("_ms") && modes.iter().any(|mode| name.starts_with(mode));
     is_time || name == "first_failure"
 }

@@ -16,8 +16,8 @@
 use millrace::media::tag::{self, TagClass};
 use millrace::rtmp::session::{MediaKind, MediaPiece};
 
-use crate::latency::Latencies;
-use crate::stamp::{Checksum, HEAD_BYTES, STAMP_BYTES, Stamp, TAG_HEADER_BYTES_MAX};
+use crate::latency::Samples;
+use crate::stamp::{Checksum, HEAD_BYTES, Stamp, TAG_HEADER_BYTES_MAX, Wrap};
 
 /// So far back a late frame still closes the gap that it left.
 const WINDOW: u32 = u128::BITS;
@@ -55,8 +55,10 @@ struct Message {
 /// See the module documentation.
 #[derive(Debug)]
 pub(crate) struct Inbound {
+    stream: u32,
     checks_bytes: bool,
     has_video: bool,
+    has_begun: bool,
     message: Message,
     /// Highest sequence number so far.
     last: Option<u32>,
@@ -67,24 +69,31 @@ pub(crate) struct Inbound {
     pub(crate) tally: Tally,
 }
 
-/// Time of arrival, and from when on latencies count, both µs.
-#[derive(Debug, Clone, Copy)]
+/// When bytes came, µs of [`crate::clock::Clock`].
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Arrival {
-    /// Now.
-    pub(crate) now_us: u64,
+    /// In the socket, as the kernel tells, or when they were read.
+    pub(crate) at_us: u64,
+    /// When they were read.
+    pub(crate) read_us: u64,
+    /// Whether the kernel has told.
+    pub(crate) is_kernel: bool,
     /// Frames sent before are not measured.
     pub(crate) measured_from_us: Option<u64>,
 }
 
 impl Inbound {
-    /// A player that has got nothing yet.
-    pub(crate) fn new(checks_bytes: bool, has_video: bool) -> Self {
-        let message =
-            Message { head: [0; HEAD_BYTES], head_len: 0, stamp: None, checksum: Checksum(0) };
+    /// A player of the stream with this id that has got nothing yet. `has_video`: it has to begin
+    /// with a keyframe.
+    pub(crate) fn new(stream: u32, checks_bytes: bool, has_video: bool) -> Self {
+        let checksum = Checksum::default();
+        let message = Message { head: [0; HEAD_BYTES], head_len: 0, stamp: None, checksum };
         let tally = Tally::default();
         Self {
+            stream,
             checks_bytes,
             has_video,
+            has_begun: false,
             message,
             last: None,
             came: u128::MAX,
@@ -98,13 +107,13 @@ impl Inbound {
         self.last
     }
 
+    /// Whether it has got a keyframe, or a frame of a stream without video.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.has_begun
+    }
+
     /// Takes body bytes. The server sends message by message, so pieces of one follow each other.
-    pub(crate) fn take(
-        &mut self,
-        piece: &MediaPiece<'_>,
-        arrival: Arrival,
-        latencies: &mut Latencies,
-    ) {
+    pub(crate) fn take(&mut self, piece: &MediaPiece<'_>, arrival: Arrival, samples: &mut Samples) {
         if piece.is_first() {
             self.message.head_len = 0;
             self.message.stamp = None;
@@ -123,11 +132,11 @@ impl Inbound {
             self.message.checksum.update(bytes);
         }
         if piece.is_last() {
-            self.finish(piece, arrival, latencies);
+            self.finish(piece, arrival, samples);
         }
     }
 
-    fn finish(&mut self, piece: &MediaPiece<'_>, arrival: Arrival, latencies: &mut Latencies) {
+    fn finish(&mut self, piece: &MediaPiece<'_>, arrival: Arrival, samples: &mut Samples) {
         self.tally.messages += 1;
         self.tally.bytes += u64::from(piece.length);
         let head = self.message.head.get(..self.message.head_len).unwrap_or_default();
@@ -136,8 +145,11 @@ impl Inbound {
             return;
         }
         self.tally.verified += u64::from(self.checks_bytes);
-        let is_good = |stamp: &Stamp| stamp.checksum == self.message.checksum.0;
-        let stamp = self.message.stamp.filter(|stamp| !self.checks_bytes || is_good(stamp));
+        let is_good = |stamp: &Stamp| {
+            let is_whole = !self.checks_bytes || stamp.checksum == self.message.checksum.0;
+            is_whole && stamp.stream == self.stream
+        };
+        let stamp = self.message.stamp.filter(is_good);
         let Some(stamp) = stamp else {
             self.tally.corrupt += 1;
             if let Some(last) = self.last {
@@ -145,9 +157,10 @@ impl Inbound {
             }
             return;
         };
+        self.has_begun |= tag.class == TagClass::Keyframe || !self.has_video;
         self.follow(stamp.sequence, tag.class, piece.timestamp);
-        if arrival.measured_from_us.is_some_and(|from| stamp.sent_us >= from) {
-            latencies.add(arrival.now_us.saturating_sub(stamp.sent_us));
+        if self.checks_bytes && arrival.measured_from_us.is_some_and(|from| stamp.sent_us >= from) {
+            samples.add(stamp.sent_us, arrival);
         }
     }
 
@@ -200,14 +213,13 @@ impl Message {
     /// Reads the stamp and begins the checksum.
     fn parse(&mut self, kind: MediaKind, len: usize) {
         let head = self.head.get(..len).unwrap_or_default();
-        let at = tag::classify(kind, head).payload_offset;
+        let tag = tag::classify(kind, head);
+        let at = tag.payload_offset;
         if at == 0 || at > TAG_HEADER_BYTES_MAX {
             return;
         }
-        let Some(stamp) = Stamp::parse(head, at) else { return };
-        let (tag_header, rest) = head.split_at(at);
-        self.checksum = Checksum::begin(tag_header, stamp.sequence, stamp.sent_us);
-        self.checksum.update(rest.get(STAMP_BYTES..).unwrap_or_default());
+        let Some((stamp, at)) = Stamp::parse(head, at, Wrap::of(kind, &tag)) else { return };
+        self.checksum = Checksum::of_head(head, at);
         self.stamp = Some(stamp);
     }
 }
@@ -218,20 +230,27 @@ mod tests {
     use millrace::rtmp::chunk::PieceBytes;
 
     use super::*;
-    use crate::stamp;
+    use crate::stamp::{STAMP_BYTES, stream_id};
 
     const KEY: [u8; 5] = [0x17, 1, 0, 0, 0];
     const INTER: [u8; 5] = [0x27, 1, 0, 0, 0];
 
     fn body(tag_header: &[u8], sequence: u32) -> Vec<u8> {
+        let stamp = Stamp { stream: stream_id("s"), sequence, sent_us: 5, checksum: 0 };
+        let kind = if tag_header[0] == 0xAF { MediaKind::Audio } else { MediaKind::Video };
+        let wrap = Wrap::of(kind, &tag::classify(kind, tag_header));
         let mut body = Vec::new();
-        stamp::emit(tag_header, sequence, 5, b"codec data of a frame", &mut body);
+        stamp.emit(tag_header, wrap, b"codec data of a frame", &mut body);
         body
+    }
+
+    fn player(checks_bytes: bool) -> Inbound {
+        Inbound::new(stream_id("s"), checks_bytes, true)
     }
 
     /// Feeds a body cut at `cut`, as a message with `timestamp`.
     fn feed(inbound: &mut Inbound, body: &[u8], timestamp: u32, cut: usize) {
-        let arrival = Arrival { now_us: 7, measured_from_us: None };
+        let arrival = Arrival::default();
         let mut offset = 0;
         for bytes in [&body[..cut], &body[cut..]] {
             if bytes.is_empty() {
@@ -247,7 +266,7 @@ mod tests {
                 offset,
                 bytes: PieceBytes::Borrowed(bytes),
             };
-            inbound.take(&piece, arrival, &mut Latencies::default());
+            inbound.take(&piece, arrival, &mut Samples::default());
             offset += u32::try_from(bytes.len()).unwrap();
         }
     }
@@ -259,7 +278,7 @@ mod tests {
     /// Gaps, reordered, backward after frames with these numbers, each with its number as its
     /// timestamp.
     fn order(numbers: &[u32]) -> (u64, u64, u64) {
-        let mut inbound = Inbound::new(false, true);
+        let mut inbound = player(false);
         for &number in numbers {
             feed(&mut inbound, &body(&KEY, number), number, 0);
         }
@@ -284,8 +303,8 @@ mod tests {
 
     #[test]
     fn a_corrupt_frame_keeps_its_place() {
-        for at in [7, 12, 40] {
-            let mut inbound = Inbound::new(true, true);
+        for at in [30, 50, 5 + 24 + STAMP_BYTES] {
+            let mut inbound = player(true);
             let mut bad = body(&INTER, 1);
             bad[at] ^= 0x40;
             feed(&mut inbound, &body(&KEY, 0), 0, 0);
@@ -299,7 +318,7 @@ mod tests {
     #[test]
     fn a_whole_stream_has_no_fault_at_any_cut() {
         for cut in 0..body(&KEY, 0).len() {
-            let mut inbound = Inbound::new(true, true);
+            let mut inbound = player(true);
             feed(&mut inbound, &[0x17, 0, 0, 0, 0, 1], 0, 0);
             feed(&mut inbound, &body(&KEY, u32::MAX), 0, cut);
             feed(&mut inbound, &body(&[0xAF, 1], 0), 0, cut.min(40));
@@ -316,7 +335,7 @@ mod tests {
         for at in 0..good.len() {
             let mut bad = good.clone();
             bad[at] ^= 0x40;
-            let mut inbound = Inbound::new(true, true);
+            let mut inbound = player(true);
             feed(&mut inbound, &bad, 0, 0);
             let Tally { corrupt, bad_start, .. } = inbound.tally;
             // A byte of the tag header may also make it look like another kind of frame.
@@ -326,8 +345,27 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_of_another_stream_is_corrupt() {
+        let mut inbound = Inbound::new(stream_id("other"), false, true);
+        feed(&mut inbound, &body(&KEY, 0), 0, 0);
+        assert_eq!((inbound.tally.corrupt, inbound.has_begun()), (1, false));
+    }
+
+    #[test]
+    fn a_player_has_begun_with_the_first_keyframe_and_without_video_with_any_frame() {
+        let mut inbound = player(false);
+        for (header, begun) in [(&[0xAF, 1][..], false), (&INTER, false), (&KEY, true)] {
+            feed(&mut inbound, &body(header, u32::from(begun)), 0, 0);
+            assert_eq!(inbound.has_begun(), begun, "{header:02x?}");
+        }
+        let mut inbound = Inbound::new(stream_id("s"), false, false);
+        feed(&mut inbound, &body(&[0xAF, 1], 0), 0, 0);
+        assert!(inbound.has_begun());
+    }
+
+    #[test]
     fn a_missing_frame_is_a_gap_for_every_player() {
-        let mut inbound = Inbound::new(false, true);
+        let mut inbound = player(false);
         feed(&mut inbound, &body(&KEY, 0), 0, 0);
         feed(&mut inbound, &body(&INTER, 2), 66, 0);
         assert_eq!(faults(&inbound.tally), (1, 0, 0, false));
@@ -335,7 +373,7 @@ mod tests {
 
     #[test]
     fn a_timestamp_that_goes_back_is_seen() {
-        let mut inbound = Inbound::new(false, true);
+        let mut inbound = player(false);
         feed(&mut inbound, &body(&KEY, 0), 40, 0);
         feed(&mut inbound, &body(&INTER, 1), 39, 0);
         assert_eq!(faults(&inbound.tally), (0, 0, 1, false));
@@ -343,7 +381,7 @@ mod tests {
 
     #[test]
     fn a_stream_that_begins_with_an_inter_frame_is_seen() {
-        let mut inbound = Inbound::new(false, true);
+        let mut inbound = player(false);
         feed(&mut inbound, &body(&INTER, 0), 0, 0);
         assert_eq!(faults(&inbound.tally), (0, 0, 0, true));
     }

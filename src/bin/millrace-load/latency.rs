@@ -5,6 +5,8 @@
 
 use hdrhistogram::Histogram;
 
+use crate::inbound::Arrival;
+
 /// Significant decimal digits of a time.
 const DIGITS: u8 = 3;
 /// Longer times share the last bucket, µs: 20 minutes.
@@ -53,6 +55,26 @@ impl Latencies {
     pub(crate) fn resolution_us(&self) -> u64 {
         let p99 = self.histogram.value_at_quantile(0.99);
         self.histogram.equivalent_range(p99).max(1)
+    }
+}
+
+/// What verified players tell of time.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Samples {
+    /// From publisher to socket.
+    pub(crate) latencies: Latencies,
+    /// From socket to this program.
+    pub(crate) read_delays: Latencies,
+    /// So many latencies are to this program, because the kernel did not tell the arrival.
+    pub(crate) unstamped: u64,
+}
+
+impl Samples {
+    /// A frame that was sent at `sent_us`.
+    pub(crate) fn add(&mut self, sent_us: u64, arrival: Arrival) {
+        self.latencies.add(arrival.at_us.saturating_sub(sent_us));
+        self.read_delays.add(arrival.read_us.saturating_sub(arrival.at_us));
+        self.unstamped += u64::from(!arrival.is_kernel);
     }
 }
 

@@ -1,71 +1,83 @@
 //! The event loop of the load, and the phases of a run.
 //!
 //! ```text
-//!   Publishing -> Gathering -> Measuring -> Draining -> report
-//!   until it is   until all    --time       until every player has the last frame
-//!   accepted      have begun
+//!   Publishing -> Gathering -> Measuring -> Settling -> report
+//!   until all     until all    --time       until every player has the last frame
+//!   are accepted  have begun                and no guest is left
 //! ```
-//! A phase that takes too long ends the run; what is missing then shows in the report. While many
-//! sockets are ready the publisher gets its turn in between, so that it is not late.
+//! A phase that takes too long ends, so a run does whatever the server does; what is missing then
+//! shows in the report. While many sockets are ready the publishers get their turns in between, so
+//! that they are not late.
 
-use std::io;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::io::{self, Write};
+use std::time::Duration;
 
-use millrace::rtmp::session::{ClientConfig, ClientRole};
-use mio::{Events, Interest, Poll, Token};
+use mio::Events;
 
+use crate::clock::Clock;
+use crate::connections::Connections;
+use crate::crowd::Crowd;
+use crate::drain::Drain;
 use crate::error::LoadError;
-use crate::inbound::{Arrival, Inbound};
-use crate::latency::Latencies;
+use crate::latency::Samples;
+use crate::members::Members;
 use crate::options::Options;
-use crate::peer::{self, Peer, Role, State};
+use crate::peer::{Peer, Role, Sinks, State};
 use crate::progress::{Now, Progress};
+use crate::publishers::Publishers;
 use crate::report::Report;
 use crate::resources::Meters;
 use crate::source::Source;
+use crate::streams::Stream;
 
-/// Bytes read at once.
-const READ_BYTES: usize = 256 * 1024;
 /// Readiness events taken from one poll.
 const POLL_EVENTS: usize = 1024;
-/// Events between two looks at the publisher's clock.
+/// Events between two looks at the publishers' clock.
 const EVENTS_PER_TURN: usize = 16;
-/// How long the publisher, and beyond its due time the last connection, may take to begin, µs.
+/// How long the publishers, and beyond its due time the last connection, may take to begin, µs.
 const START_WAIT_US: u64 = 30_000_000;
 /// How long players may take to get the last frame, µs.
-const DRAIN_WAIT_US: u64 = 10_000_000;
-/// LIMIT: bytes that a server which does not read lets pile up here.
-const UNSENT_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Chunk size for sending.
-const CHUNK_SIZE: u32 = 60_000;
+const SETTLE_WAIT_US: u64 = 10_000_000;
+/// If nobody gets anything for so long after the last frame, it will not come, µs.
+const QUIET_US: u64 = 2_000_000;
+/// Connections opened at once before others have their turn.
+const OPEN_BATCH: usize = 32;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Publishing,
     Gathering,
     Measuring,
-    Draining,
+    Settling,
 }
 
 /// See the module documentation.
 pub(crate) struct Load<'a> {
     options: &'a Options,
+    clock: Clock,
+    began_us: u64,
+    connections: Connections,
+    streams: Vec<Stream>,
+    publishers: Publishers<'a>,
     source: Source<'a>,
-    poll: Poll,
-    clock: Instant,
-    /// The publisher first, where there is one.
-    peers: Vec<Peer>,
-    wanted_peers: usize,
-    configs: [Arc<ClientConfig>; 3],
+    members: Members,
+    /// Publishers and members that have neither begun nor failed.
+    awaited: usize,
+    drain: Drain,
+    lost: Vec<(usize, io::Error)>,
+    crowd: Crowd,
     phase: Phase,
     /// When the phase began, and when it ends at the latest, µs.
     phase_us: (u64, u64),
-    /// When the first frame was sent, µs.
-    published_us: Option<u64>,
     measured_from_us: Option<u64>,
-    buffer: Vec<u8>,
-    body: Vec<u8>,
+    /// Bytes received before the measured time.
+    bytes_before: u64,
+    /// Bytes received, and when the last of them were seen to come, while settling.
+    heard: (u64, u64),
+    /// The longest time that events waited for their turn, µs.
+    turn_us: u64,
+    is_publisher_lost: bool,
+    samples: Samples,
     report: Report,
     /// This process, and the server's.
     meters: Meters,
@@ -78,34 +90,34 @@ impl<'a> Load<'a> {
     /// # Errors
     /// What the kernel says.
     pub(crate) fn new(options: &'a Options, source: Source<'a>) -> Result<Self, LoadError> {
-        let is_idle = options.idle > 0;
-        let wanted = if is_idle { options.idle } else { options.players };
-        let wanted_peers = if is_idle { wanted } else { 1 + wanted + options.stuck };
-        let name = || options.stream.clone().into_bytes();
-        let roles = [
-            ClientRole::Publish { name: name() },
-            ClientRole::Play { name: name() },
-            ClientRole::Idle,
-        ];
-        #[allow(clippy::disallowed_methods, reason = "this program's time zero")]
-        let clock = Instant::now();
+        let streams = Stream::all(&options.stream, options.publishers);
+        let clock = Clock::new();
+        let now_us = clock.now_us();
+        let members = Members::new(options, source.has_video());
         Ok(Self {
             options,
-            source,
-            poll: Poll::new()?,
             clock,
-            peers: Vec::with_capacity(wanted_peers),
-            wanted_peers,
-            configs: roles.map(|role| Arc::new(config(options, role))),
-            phase: if is_idle { Phase::Gathering } else { Phase::Publishing },
-            phase_us: (0, START_WAIT_US),
-            published_us: None,
+            began_us: now_us,
+            connections: Connections::new(options, &streams)?,
+            publishers: Publishers::new(),
+            source,
+            awaited: 0,
+            drain: Drain::new(options),
+            lost: Vec::new(),
+            crowd: Crowd::new(options, members.has_video()),
+            phase: Phase::Publishing,
+            phase_us: (now_us, now_us + START_WAIT_US + options.opening_us(options.publishers)),
             measured_from_us: None,
-            buffer: vec![0; READ_BYTES],
-            body: Vec::new(),
-            report: asked_for(options),
+            bytes_before: 0,
+            heard: (0, 0),
+            turn_us: 0,
+            is_publisher_lost: false,
+            samples: Samples::default(),
+            report: members.report(options),
             meters: Meters::new(options.server_pid)?,
             progress: Progress::new(options.quiet),
+            members,
+            streams,
         })
     }
 
@@ -115,319 +127,319 @@ impl<'a> Load<'a> {
     /// The load could not run; broken promises are in the report.
     pub(crate) fn run(mut self) -> Result<Report, LoadError> {
         let mut events = Events::with_capacity(POLL_EVENTS);
-        let mut latencies = Latencies::default();
+        let mut awake_us = self.began_us;
         loop {
-            self.open_due()?;
+            self.open_due();
             self.publish_due();
+            self.drain_due();
+            self.crowd_due();
+            self.show_progress()?;
             if self.next_phase()? {
                 break;
             }
-            self.show_progress(&latencies)?;
-            match self.poll.poll(&mut events, Some(self.sleep_time())) {
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => {
-                    return Err(error.into());
-                }
-                Ok(()) | Err(_) => {}
-            }
+            self.turn_us = self.turn_us.max(self.clock.now_us() - awake_us);
+            let sleep_time = self.sleep_time();
+            self.connections.wait(&mut events, sleep_time)?;
+            awake_us = self.clock.now_us();
             for (count, event) in events.iter().enumerate() {
-                self.ready(event, &mut latencies);
+                self.ready(event);
                 if count % EVENTS_PER_TURN == EVENTS_PER_TURN - 1 {
                     self.publish_due();
                 }
             }
         }
-        self.report.latencies = latencies;
         Ok(self.finish())
     }
 
-    fn show_progress(&mut self, latencies: &Latencies) -> io::Result<()> {
-        let now_us = self.now_us();
+    fn sleep_time(&self) -> Duration {
+        let now_us = self.clock.now_us();
+        let is_opening = match self.phase {
+            Phase::Publishing => self.publishers.count() < self.options.publishers,
+            Phase::Gathering => self.members.are_left(),
+            Phase::Measuring | Phase::Settling => false,
+        };
+        // Whether everybody has everything is looked at so often.
+        let is_waiting = is_opening || self.phase == Phase::Settling;
+        let soon = is_waiting.then_some(now_us + 1000);
+        let due = [self.publishers.due_us(), self.drain.due_us(), self.crowd.due_us(), soon];
+        let next = due.into_iter().flatten().min().unwrap_or(u64::MAX);
+        let next = next.min(self.phase_us.1).min(now_us + 100_000);
+        Duration::from_micros(next.saturating_sub(now_us))
+    }
+
+    /// Opens the connections that are due: the publishers, then the members, at their rate.
+    fn open_due(&mut self) {
+        let now_us = self.clock.now_us();
+        let due = (now_us - self.phase_us.0) * self.options.connect_rate / 1_000_000 + 1;
+        let due = usize::try_from(due).unwrap_or(usize::MAX);
+        for _ in 0..OPEN_BATCH {
+            let key = match self.phase {
+                Phase::Publishing => {
+                    let of = self.publishers.count();
+                    if of >= due.min(self.options.publishers) {
+                        return;
+                    }
+                    let key = self.connections.open(Role::Publisher, of, None, now_us);
+                    let id = self.streams.get(of).map_or(0, |stream| stream.id);
+                    let source = self.source.for_stream(id);
+                    self.publishers.add(*key.as_ref().unwrap_or(&usize::MAX), source);
+                    key
+                }
+                Phase::Gathering if self.members.opened() < due && self.members.are_left() => {
+                    self.members.open_next(&mut self.connections, &self.streams, now_us)
+                }
+                Phase::Gathering | Phase::Measuring | Phase::Settling => return,
+            };
+            match key {
+                Ok(_) => self.awaited += 1,
+                Err(error) => {
+                    self.report.failed += 1;
+                    let failure = || format!("cannot connect: {error}");
+                    self.report.first_failure.get_or_insert_with(failure);
+                }
+            }
+        }
+    }
+
+    fn publish_due(&mut self) {
+        let now_us = self.clock.now_us();
+        if self.publishers.due_us().is_none_or(|due_us| due_us > now_us) {
+            return;
+        }
+        while let Some(key) = self.publishers.send_due(&mut self.connections, now_us) {
+            self.close(key, &io::Error::other("the server does not read"));
+        }
+    }
+
+    fn drain_due(&mut self) {
+        let now_us = self.clock.now_us();
+        let switched = self.drain.begin_slice(&mut self.connections, &self.streams, now_us);
+        self.awaited = self.awaited.saturating_sub(switched);
+        loop {
+            let more = self.drain.read_some(&mut self.connections, now_us, &mut self.lost);
+            for (key, error) in std::mem::take(&mut self.lost) {
+                self.close(key, &error);
+            }
+            if !more {
+                break;
+            }
+            self.publish_due();
+        }
+    }
+
+    fn crowd_due(&mut self) {
+        loop {
+            let now_us = self.clock.now_us();
+            let Self { crowd, connections, streams, report, .. } = self;
+            if !crowd.turn(connections, streams, report, now_us) {
+                break;
+            }
+            self.publish_due();
+        }
+    }
+
+    fn ready(&mut self, event: &mio::event::Event) {
+        let key = event.token().0;
+        let Some(peer) = self.connections.peers.get_mut(key) else { return };
+        if peer.state == State::Closed {
+            return;
+        }
+        let clock = self.clock;
+        let had_begun = peer.state == State::Begun;
+        let mut result = peer.flush();
+        if result.is_ok() && (event.is_readable() || event.is_read_closed() || event.is_error()) {
+            let until_empty = event.is_read_closed() || event.is_error();
+            let mut sinks = Sinks {
+                samples: &mut self.samples,
+                streams: &mut self.streams,
+                measured_from_us: self.measured_from_us,
+            };
+            let receiver = &mut self.connections.receiver;
+            result = peer.read(receiver, until_empty, &|| clock.now_us(), &mut sinks);
+        }
+        if let Some(code) = peer.refused.take() {
+            self.report.first_failure.get_or_insert_with(|| code.clone());
+            if !had_begun {
+                result = result.and(Err(io::Error::other(code)));
+            }
+        }
+        let (role, has_begun) = (peer.role, peer.state == State::Begun);
+        if matches!(role, Role::Guest { .. }) {
+            self.crowd.look_at(&mut self.connections, key, result, &mut self.report);
+            return;
+        }
+        if has_begun && !had_begun {
+            self.begun(role, key);
+        }
+        if let Err(error) = result {
+            self.close(key, &error);
+        }
+    }
+
+    /// A publisher or member has come where it wants to be.
+    fn begun(&mut self, role: Role, key: usize) {
+        match role {
+            // Awaited until it is not parsed any more.
+            Role::Drained => return self.drain.add(key),
+            Role::Slow => self.drain.add_slow(&mut self.connections, key, self.clock.now_us()),
+            Role::Stuck => self.connections.silence(key),
+            Role::Publisher | Role::Player { .. } | Role::Idle | Role::Guest { .. } => {}
+        }
+        self.awaited -= 1;
+    }
+
+    /// A publisher or member is lost.
+    fn close(&mut self, key: usize, error: &io::Error) {
+        self.connections.silence(key);
+        let Some(peer) = self.connections.peers.get_mut(key) else { return };
+        let had_begun = peer.state == State::Begun;
+        let is_awaited = !had_begun || (peer.role == Role::Drained && !peer.is_drained);
+        peer.state = State::Closed;
+        self.is_publisher_lost |= peer.role == Role::Publisher;
+        self.awaited = self.awaited.saturating_sub(usize::from(is_awaited));
+        // What the server does with those that do not read as fast as it sends is its affair.
+        if matches!(peer.role, Role::Slow | Role::Stuck) && had_begun {
+            return;
+        }
+        let counter = if had_begun { &mut self.report.closed } else { &mut self.report.failed };
+        *counter += 1;
+        let failure = format!("connection {key}: {error}");
+        self.report.first_failure.get_or_insert(failure);
+    }
+
+    /// Moves on when a phase is over; true at the end.
+    fn next_phase(&mut self) -> Result<bool, LoadError> {
+        let now_us = self.clock.now_us();
+        let is_late = now_us >= self.phase_us.1;
+        match self.phase {
+            Phase::Publishing => {
+                let have_all_come = self.publishers.count() == self.options.publishers;
+                if self.report.failed > 0 || is_late {
+                    let why = self.report.first_failure.take();
+                    return Err(LoadError::NoPublisher(why.unwrap_or("no answer".into())));
+                }
+                if have_all_come && self.awaited == 0 {
+                    self.publishers.begin(&mut self.connections, now_us);
+                    let opening_us = self.options.opening_us(self.members.count());
+                    self.enter(Phase::Gathering, START_WAIT_US + opening_us);
+                }
+            }
+            Phase::Gathering => {
+                let is_everybody_there = !self.members.are_left() && self.awaited == 0;
+                if self.is_publisher_lost {
+                    return Ok(true);
+                }
+                if is_everybody_there || is_late {
+                    self.begin_measuring(now_us)?;
+                }
+            }
+            Phase::Measuring if is_late || self.is_publisher_lost => {
+                self.end_measuring()?;
+                self.heard = (0, now_us);
+                self.enter(Phase::Settling, SETTLE_WAIT_US);
+            }
+            Phase::Measuring => {}
+            Phase::Settling => {
+                let bytes = self.connections.receiver.bytes;
+                if bytes != self.heard.0 {
+                    self.heard = (bytes, now_us);
+                }
+                let is_quiet = now_us >= self.heard.1 + QUIET_US && self.crowd.is_empty();
+                return Ok(is_late || is_quiet || self.is_settled());
+            }
+        }
+        Ok(false)
+    }
+
+    fn enter(&mut self, phase: Phase, wait_us: u64) {
+        let now_us = self.clock.now_us();
+        self.phase = phase;
+        self.phase_us = (now_us, now_us + wait_us);
+    }
+
+    fn begin_measuring(&mut self, now_us: u64) -> Result<(), LoadError> {
+        self.measured_from_us = Some(now_us);
+        // Whoever waits for it is told.
+        match self.options.has_stdout() {
+            true => writeln!(io::stderr(), "everybody is there")?,
+            false => writeln!(io::stdout(), "everybody is there")?,
+        }
+        self.meters.begin()?;
+        self.bytes_before = self.connections.receiver.bytes;
+        self.crowd.begin(now_us);
+        self.enter(Phase::Measuring, self.options.time_ms * 1000);
+        Ok(())
+    }
+
+    fn end_measuring(&mut self) -> Result<(), LoadError> {
+        self.report.time_us = self.clock.now_us() - self.phase_us.0;
+        self.report.bytes = self.connections.receiver.bytes - self.bytes_before;
+        (self.report.load, self.report.server) = self.meters.sample()?;
+        self.crowd.end();
+        self.publishers.end();
+        for (of, stream) in self.streams.iter_mut().enumerate() {
+            stream.end_at(self.publishers.last_sequence(of));
+        }
+        Ok(())
+    }
+
+    /// Whether everybody has everything, or is gone.
+    fn is_settled(&self) -> bool {
+        let is_settled = |peer: &Peer| match (&peer.inbound, self.streams.get(peer.of)) {
+            (Some(inbound), Some(stream)) if peer.is_parsing() => {
+                stream.missing(inbound.last()) == 0
+            }
+            _ => true,
+        };
+        self.crowd.is_empty()
+            && self.drain.are_complete(&self.connections, &self.streams)
+            && self.connections.peers.iter().all(|(_, peer)| is_settled(peer))
+    }
+
+    fn show_progress(&mut self) -> io::Result<()> {
+        let now_us = self.clock.now_us() - self.began_us;
         if !self.progress.is_due(now_us) {
             return Ok(());
         }
-        let mut now = Now { now_us, p99_ms: latencies.quantile_ms(0.99), ..Now::default() };
-        for peer in &self.peers {
-            if let Role::Player(inbound) = &peer.role {
-                now.players += usize::from(inbound.last().is_some());
-                now.bytes += inbound.tally.bytes;
+        let p99_ms = self.samples.latencies.quantile_ms(0.99);
+        let bytes = self.connections.receiver.bytes;
+        let mut now = Now { now_us, p99_ms, bytes, ..Now::default() };
+        for (_, peer) in &self.connections.peers {
+            if let Some(inbound) = &peer.inbound {
+                now.players += usize::from(peer.state == State::Begun);
                 now.gaps += inbound.tally.gaps;
             }
         }
         self.progress.show(now, &mut self.meters)
     }
 
-    fn now_us(&self) -> u64 {
-        elapsed_us(self.clock)
-    }
-
-    fn has_publisher(&self) -> bool {
-        !self.is_idle()
-    }
-
-    fn is_idle(&self) -> bool {
-        self.options.idle > 0
-    }
-
-    fn sleep_time(&self) -> Duration {
-        let now = self.now_us();
-        let frame = self.due_us().unwrap_or(u64::MAX);
-        let is_opening = self.phase == Phase::Gathering && self.peers.len() < self.wanted_peers;
-        let open = if is_opening { now + 1000 } else { u64::MAX };
-        let next = frame.min(open).min(self.phase_us.1).min(now + 100_000);
-        Duration::from_micros(next.saturating_sub(now))
-    }
-
-    /// When the next frame is due, while there is a stream.
-    fn due_us(&self) -> Option<u64> {
-        let began = self.published_us.filter(|_| self.phase != Phase::Draining)?;
-        Some(began + self.source.due_ms() * 1000)
-    }
-
-    /// Opens the connections that are due: the publisher alone, then all others at their rate.
-    fn open_due(&mut self) -> Result<(), LoadError> {
-        let elapsed_us = self.now_us() - self.phase_us.0;
-        let first = usize::from(self.has_publisher());
-        let due = match self.phase {
-            Phase::Publishing => 1,
-            Phase::Gathering => {
-                let due = elapsed_us * self.options.connect_rate / 1_000_000 + 1;
-                first.saturating_add(usize::try_from(due).unwrap_or(usize::MAX))
-            }
-            Phase::Measuring | Phase::Draining => 0,
-        };
-        while self.peers.len() < due.min(self.wanted_peers) {
-            self.open()?;
-        }
-        Ok(())
-    }
-
-    fn open(&mut self) -> Result<(), LoadError> {
-        let index = self.peers.len();
-        let [publish, play, idle] = &self.configs;
-        let (role, config) = match index {
-            _ if self.is_idle() => (Role::Idle, idle),
-            0 => (Role::Publisher, publish),
-            index if index > self.options.players => (Role::Stuck, play),
-            index => {
-                let every = self.options.verify_every;
-                let checks_bytes = every > 0 && index.is_multiple_of(every);
-                let inbound = Inbound::new(checks_bytes, self.source.has_video());
-                (Role::Player(Box::new(inbound)), play)
-            }
-        };
-        let source = match self.options.sources {
-            1 => 0,
-            sources => u8::try_from(1 + index % sources).unwrap_or(1),
-        };
-        let mut stream = peer::connect(self.options.server, source)?;
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        self.poll.registry().register(&mut stream, Token(index), interest)?;
-        self.peers.push(Peer::new(stream, role, Arc::clone(config), index as u64));
-        Ok(())
-    }
-
-    fn ready(&mut self, event: &mio::event::Event, latencies: &mut Latencies) {
-        let index = event.token().0;
-        let (clock, measured_from_us) = (self.clock, self.measured_from_us);
-        let arrival = || Arrival { now_us: elapsed_us(clock), measured_from_us };
-        let Some(peer) = self.peers.get_mut(index).filter(|peer| peer.state != State::Closed)
-        else {
-            return;
-        };
-        let mut result = peer.flush();
-        if result.is_ok() && (event.is_readable() || event.is_read_closed() || event.is_error()) {
-            let until_empty = event.is_read_closed() || event.is_error();
-            result = peer.read(&mut self.buffer, until_empty, &arrival, latencies);
-        }
-        if let Some(code) = peer.refused.take() {
-            self.report.first_failure.get_or_insert(code);
-        }
-        if peer.is_stuck() || result.is_err() {
-            // Not registered any more is the aim.
-            let _ = self.poll.registry().deregister(&mut peer.stream);
-        }
-        if let Err(error) = result {
-            peer.state = State::Closed;
-            let failure = format!("connection {index}: {error}");
-            self.report.first_failure.get_or_insert(failure);
-        }
-    }
-
-    /// Sends every frame that is due, in one write.
-    fn publish_due(&mut self) {
-        let Some(mut due_us) = self.due_us() else { return };
-        let Some(publisher) = self.peers.first_mut() else { return };
-        let now_us = elapsed_us(self.clock);
-        if due_us > now_us || publisher.state == State::Closed {
-            return;
-        }
-        self.report.publisher_late_us = self.report.publisher_late_us.max(now_us - due_us);
-        let began = self.published_us.unwrap_or(now_us);
-        while due_us <= now_us {
-            let (kind, timestamp) = self.source.next(now_us, &mut self.body);
-            publisher.send(kind, timestamp, &self.body);
-            self.report.frames_sent += 1;
-            due_us = began + self.source.due_ms() * 1000;
-        }
-        if publisher.flush().is_err() || publisher.unsent_bytes() > UNSENT_BYTES_MAX {
-            publisher.state = State::Closed;
-        }
-    }
-
-    /// Metadata and sequence headers; the first frame is due now.
-    fn begin_stream(&mut self) {
-        let Some(publisher) = self.peers.first_mut() else { return };
-        for header in self.source.headers() {
-            publisher.send(header.kind, 0, &header.body);
-        }
-        self.published_us = Some(elapsed_us(self.clock));
-    }
-
-    /// Moves on when a phase is over; true at the end.
-    fn next_phase(&mut self) -> Result<bool, LoadError> {
-        let now = self.now_us();
-        let is_late = now >= self.phase_us.1;
-        match self.phase {
-            Phase::Publishing => {
-                let state = self.peers.first().map_or(State::Closed, |peer| peer.state);
-                match state {
-                    State::Started => {
-                        self.begin_stream();
-                        self.enter(Phase::Gathering, self.gathering_us());
-                    }
-                    State::Starting if !is_late && self.report.first_failure.is_none() => {}
-                    State::Starting | State::Closed => {
-                        let why = self.report.first_failure.take();
-                        return Err(LoadError::NoPublisher(why.unwrap_or("no answer".into())));
-                    }
-                }
-            }
-            Phase::Gathering if self.have_all_begun() => {
-                self.measured_from_us = Some(now);
-                self.announce()?;
-                self.meters.begin()?;
-                self.enter(Phase::Measuring, self.options.time_ms * 1000);
-            }
-            Phase::Measuring if is_late => {
-                self.end_measuring()?;
-                self.enter(Phase::Draining, DRAIN_WAIT_US);
-            }
-            Phase::Draining if self.have_all_ended() => return Ok(true),
-            Phase::Gathering | Phase::Draining => return Ok(is_late),
-            Phase::Measuring if self.is_publisher_lost() => {
-                self.end_measuring()?;
-                return Ok(true);
-            }
-            Phase::Measuring => {}
-        }
-        Ok(false)
-    }
-
-    fn end_measuring(&mut self) -> Result<(), LoadError> {
-        self.report.time_us = self.now_us() - self.phase_us.0;
-        (self.report.load, self.report.server) = self.meters.sample()?;
-        Ok(())
-    }
-
-    fn enter(&mut self, phase: Phase, wait_us: u64) {
-        let now = self.now_us();
-        self.phase = phase;
-        self.phase_us = (now, now + wait_us);
-    }
-
-    /// Tells whoever waits for it that measuring begins.
-    fn announce(&self) -> io::Result<()> {
-        use std::io::Write;
-        match self.options.has_stdout() {
-            true => writeln!(io::stderr(), "everybody is there"),
-            false => writeln!(io::stdout(), "everybody is there"),
-        }
-    }
-
-    fn gathering_us(&self) -> u64 {
-        START_WAIT_US + self.wanted_peers as u64 * 1_000_000 / self.options.connect_rate
-    }
-
-    fn is_publisher_lost(&self) -> bool {
-        self.has_publisher() && self.peers.first().is_none_or(|peer| peer.state == State::Closed)
-    }
-
-    fn have_all_begun(&self) -> bool {
-        self.peers.len() == self.wanted_peers && self.peers.iter().all(has_begun)
-    }
-
-    /// Whether every player has the last frame, or is gone.
-    fn have_all_ended(&self) -> bool {
-        self.peers.iter().all(|peer| self.is_complete(peer) || peer.state == State::Closed)
-    }
-
-    fn is_complete(&self, peer: &Peer) -> bool {
-        match &peer.role {
-            Role::Player(inbound) => inbound.last() == Some(self.source.sequence().wrapping_sub(1)),
-            Role::Idle => peer.state == State::Started,
-            Role::Publisher | Role::Stuck => true,
-        }
-    }
-
     fn finish(mut self) -> Report {
-        let last_sent = self.source.sequence().wrapping_sub(1);
-        for peer in &self.peers {
-            let is_closed = peer.state == State::Closed;
-            self.report.closed += usize::from(is_closed);
-            if matches!(peer.role, Role::Player(_) | Role::Idle) {
-                self.report.joined += usize::from(has_begun(peer));
-                self.report.failed += usize::from(!has_begun(peer));
+        self.crowd.give_up(&mut self.connections, &mut self.report);
+        self.streams.iter_mut().for_each(Stream::settle);
+        for (_, peer) in &self.connections.peers {
+            self.report.failed += usize::from(peer.state == State::Starting);
+            let is_player = peer.inbound.is_some();
+            let has_joined = peer.join_us.filter(|_| is_player || peer.role == Role::Idle);
+            self.report.joined += usize::from(has_joined.is_some());
+            if let Some(join_us) = has_joined.filter(|_| is_player) {
+                self.report.joins.add(join_us);
             }
-            if let Role::Player(inbound) = &peer.role {
-                self.report.add(&inbound.tally);
-                let missing = inbound.last().map_or(0, |last| last_sent.wrapping_sub(last));
-                self.report.tally.gaps += u64::from(missing) * u64::from(!is_closed);
+            let Some(inbound) = &peer.inbound else { continue };
+            self.report.add(&inbound.tally);
+            if let Some(stream) = self.streams.get(peer.of).filter(|_| peer.is_parsing()) {
+                self.report.tally.gaps += u64::from(stream.missing(inbound.last()));
             }
         }
-        let has_publisher = self.has_publisher();
-        if let Some(publisher) = self.peers.first_mut().filter(|_| has_publisher) {
-            publisher.send_end();
-            // The server sees FIN next, which ends the stream too.
-            let _ = publisher.flush();
+        let short = self.drain.short(&self.connections, &self.streams);
+        self.report.short_players = short as u64;
+        self.report.frames_sent = self.publishers.frames_sent;
+        self.report.publisher_late_us = self.publishers.late_us;
+        if self.samples.unstamped > 0 {
+            self.report.read_resolution_us = self.turn_us;
         }
+        self.report.latencies = self.samples.latencies;
+        self.report.read_delays = self.samples.read_delays;
+        self.publishers.leave(&mut self.connections);
         self.report
     }
-}
-
-/// Whether a peer has what it came for.
-fn has_begun(peer: &Peer) -> bool {
-    match &peer.role {
-        Role::Player(inbound) => inbound.last().is_some(),
-        Role::Publisher | Role::Stuck | Role::Idle => peer.state == State::Started,
-    }
-}
-
-/// A report with nothing but what is asked for.
-fn asked_for(options: &Options) -> Report {
-    let Options { players, stuck, idle, verify_every, .. } = *options;
-    Report {
-        publishers: usize::from(idle == 0),
-        players: if idle > 0 { 0 } else { players },
-        verified: players.checked_div(verify_every).unwrap_or(0),
-        stuck,
-        idle,
-        kbps: options.flv.is_none().then_some(options.kbps),
-        ..Report::default()
-    }
-}
-
-fn config(options: &Options, role: ClientRole) -> ClientConfig {
-    let Options { server, app, .. } = options;
-    ClientConfig {
-        app: app.clone().into_bytes(),
-        tc_url: format!("rtmp://{server}/{app}").into_bytes(),
-        flash_ver: b"FMLE/3.0 (compatible; millrace-load)".to_vec(),
-        digest: false,
-        chunk_size: CHUNK_SIZE,
-        role,
-    }
-}
-
-fn elapsed_us(clock: Instant) -> u64 {
-    u64::try_from(clock.elapsed().as_micros()).unwrap_or(u64::MAX)
 }

@@ -1,11 +1,14 @@
-//! `millrace-load`: one publisher, many players, idle or stuck peers, in one thread.
+//! `millrace-load`: publishers, many players, idle, slow or stuck peers, in one thread.
 //!
-//! Loads an RTMP server and tells whether it kept its promises: every body of the publisher
-//! carries a sequence number, the time it was sent and a checksum ([`stamp`]), so every player sees
-//! gaps and order, and every K-th player also sees a wrong byte. Publisher and players share one
-//! process, so they share one clock and latencies are true. Parts: [`options`] (flags of the load,
-//! on [`flags`]), [`source`] (what is published), [`inbound`] (what one player gets), [`peer`] (one
-//! connection), [`load`] (the event loop and its phases), [`latency`] (histograms), [`resources`]
+//! Loads an RTMP server and tells whether it kept its promises: every body of a publisher carries
+//! a sequence number, the time it was sent and a checksum ([`stamp`]). Every K-th player is
+//! verified: it sees order, gaps, a wrong byte, and its latencies are those of arrival in the
+//! socket. The others parse until their first keyframe; then their bytes are counted and compared
+//! with what a player that parses got. Parts: [`options`] (flags of the load, on [`flags`]),
+//! [`source`] and [`codec`] (what is published), [`publishers`], [`members`] (who takes part),
+//! [`inbound`] (what one player gets), [`streams`] (where frames end), [`drain`] (players that are
+//! counted only), [`crowd`] (churn and storm), [`peer`] (one connection), [`connections`] and
+//! [`socket`], [`load`] (the event loop and its phases), [`latency`] (histograms), [`resources`]
 //! (CPU and memory), [`progress`] (a line a second), [`report`] (the result), [`promises`] (what
 //! must hold). Other modes: [`floor`] (a bare loop to measure servers with), [`plot`] (pictures).
 //!
@@ -13,6 +16,11 @@
 #![forbid(unsafe_code)]
 
 mod chart;
+mod clock;
+mod codec;
+mod connections;
+mod crowd;
+mod drain;
 mod error;
 mod flags;
 mod floor;
@@ -23,15 +31,19 @@ mod floor_ring;
 mod inbound;
 mod latency;
 mod load;
+mod members;
 mod options;
 mod peer;
 mod plot;
 mod progress;
 mod promises;
+mod publishers;
 mod report;
 mod resources;
+mod socket;
 mod source;
 mod stamp;
+mod streams;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

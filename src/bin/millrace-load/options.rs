@@ -18,7 +18,6 @@ pub(crate) enum Command {
 }
 
 /// Every flag, parsed and checked.
-#[expect(dead_code, reason = "flags whose effect follows")]
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     /// Server.
@@ -191,6 +190,11 @@ impl Options {
     /// Whether a form of the result for programs has stdout for itself.
     pub(crate) fn has_stdout(&self) -> bool {
         [&self.json, &self.csv].into_iter().flatten().any(|path| is_stdout(path))
+    }
+
+    /// How long it takes to open so many connections, µs.
+    pub(crate) fn opening_us(&self, connections: usize) -> u64 {
+        connections as u64 * 1_000_000 / self.connect_rate
     }
 
     /// Flags that do not fit to each other.

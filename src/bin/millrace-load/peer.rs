@@ -1,27 +1,39 @@
 //! One connection of the load: socket, client session, and what it is there for.
 
-use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use millrace::rtmp::session::{ClientConfig, ClientEvent, ClientSession, MediaKind};
 use mio::net::TcpStream;
-use socket2::{Domain, Socket, Type};
 
 use crate::inbound::{Arrival, Inbound};
-use crate::latency::Latencies;
+use crate::latency::Samples;
+use crate::socket::Receiver;
+use crate::streams::Stream;
 
 /// What a connection is there for.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     /// Publishes.
     Publisher,
-    /// Plays and reads.
-    Player(Box<Inbound>),
+    /// Plays and parses everything.
+    Player {
+        /// It tells where frames end: [`crate::streams`].
+        is_reference: bool,
+    },
+    /// Plays, and parses until the reference knows where it stopped.
+    Drained,
+    /// Plays and reads so much a second.
+    Slow,
     /// Plays and stops reading.
     Stuck,
     /// Connects and stays.
     Idle,
+    /// Plays until the first keyframe: one of many joins.
+    Guest {
+        /// It came with all others in one moment.
+        is_storm: bool,
+    },
 }
 
 /// How far a connection has come.
@@ -29,8 +41,8 @@ pub(crate) enum Role {
 pub(crate) enum State {
     /// Not where it wants to be.
     Starting,
-    /// Published, playing, or connected where that is all.
-    Started,
+    /// Published, playing with a first keyframe, or connected where that is all.
+    Begun,
     /// Gone.
     Closed,
 }
@@ -42,51 +54,66 @@ pub(crate) struct Peer {
     pub(crate) stream: TcpStream,
     /// What it is there for.
     pub(crate) role: Role,
+    /// Number of its live stream.
+    pub(crate) of: usize,
     /// How far it has come.
     pub(crate) state: State,
     /// Why it was refused.
     pub(crate) refused: Option<String>,
+    /// From the call of connect until it had begun, µs.
+    pub(crate) join_us: Option<u64>,
+    /// When it began to connect, µs.
+    pub(crate) opened_us: u64,
+    /// What it has got.
+    pub(crate) inbound: Option<Box<Inbound>>,
+    /// Nobody parses any more what it gets.
+    pub(crate) is_drained: bool,
+    /// Bytes received.
+    pub(crate) received: u64,
+    /// Frame that it got whole at last, and the bytes received with it.
+    pub(crate) mark: Option<(u32, u64)>,
     session: ClientSession,
     out: Vec<u8>,
     sent: usize,
 }
 
-/// Begins a connection, from 127.0.0.`source` where that is not 0.
-///
-/// # Errors
-/// What the kernel says.
-pub(crate) fn connect(server: SocketAddr, source: u8) -> io::Result<TcpStream> {
-    if source == 0 {
-        return TcpStream::connect(server);
-    }
-    let socket = Socket::new(Domain::for_address(server), Type::STREAM, None)?;
-    let from = SocketAddr::from((Ipv4Addr::new(127, 0, 0, source), 0));
-    socket.bind(&from.into())?;
-    socket.set_nonblocking(true)?;
-    match socket.connect(&server.into()) {
-        Err(error)
-            if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) =>
-        {
-            Err(error)
-        }
-        _ => Ok(TcpStream::from_std(socket.into())),
-    }
+/// What reading leads to.
+pub(crate) struct Sinks<'a> {
+    /// Latencies.
+    pub(crate) samples: &'a mut Samples,
+    /// Positions of references.
+    pub(crate) streams: &'a mut [Stream],
+    /// Frames sent before are not measured, µs.
+    pub(crate) measured_from_us: Option<u64>,
 }
 
 impl Peer {
-    /// A session on a connection that has just begun.
-    pub(crate) fn new(stream: TcpStream, role: Role, config: Arc<ClientConfig>, seed: u64) -> Self {
-        // A failure costs latency only.
-        let _ = stream.set_nodelay(true);
+    /// A session on a connection that began at `opened_us`.
+    pub(crate) fn new(
+        stream: TcpStream,
+        (role, of): (Role, usize),
+        inbound: Option<Box<Inbound>>,
+        config: Arc<ClientConfig>,
+        opened_us: u64,
+    ) -> Self {
         let mut out = Vec::new();
-        let session = ClientSession::start(config, seed, &mut out);
-        let state = State::Starting;
-        Self { stream, role, state, refused: None, session, out, sent: 0 }
-    }
-
-    /// Whether a stuck player has come to where it stops reading.
-    pub(crate) fn is_stuck(&self) -> bool {
-        matches!(self.role, Role::Stuck) && self.state == State::Started
+        let session = ClientSession::start(config, opened_us, &mut out);
+        Self {
+            stream,
+            role,
+            of,
+            state: State::Starting,
+            refused: None,
+            join_us: None,
+            opened_us,
+            inbound,
+            is_drained: false,
+            received: 0,
+            mark: None,
+            session,
+            out,
+            sent: 0,
+        }
     }
 
     /// Appends a message of the publisher.
@@ -123,26 +150,32 @@ impl Peer {
         Ok(())
     }
 
-    /// Reads what is there; `clock` tells the time of each read. A short read means empty, unless
+    /// Reads what is there; `now_us` tells the time of each read. A short read means empty, unless
     /// FIN is behind it: `until_empty`.
     ///
     /// # Errors
     /// The connection is gone.
     pub(crate) fn read(
         &mut self,
-        buffer: &mut [u8],
+        receiver: &mut Receiver,
         until_empty: bool,
-        clock: &impl Fn() -> Arrival,
-        latencies: &mut Latencies,
+        now_us: &impl Fn() -> u64,
+        sinks: &mut Sinks<'_>,
     ) -> io::Result<()> {
-        while !self.is_stuck() {
-            match self.stream.read(buffer) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(count) => {
-                    let input = buffer.get(..count).unwrap_or_default();
-                    self.handle_input(input, clock(), latencies)?;
+        while !self.is_deaf() {
+            match receiver.read(&self.stream) {
+                Ok(input) => {
+                    let read_us = now_us();
+                    let arrival = Arrival {
+                        at_us: input.arrived_us.unwrap_or(read_us),
+                        read_us,
+                        is_kernel: input.arrived_us.is_some(),
+                        measured_from_us: sinks.measured_from_us,
+                    };
+                    let is_last = input.is_last && !until_empty;
+                    self.handle_input(input.bytes, arrival, sinks)?;
                     self.flush()?;
-                    if count < buffer.len() && !until_empty {
+                    if is_last {
                         return Ok(());
                     }
                 }
@@ -154,28 +187,76 @@ impl Peer {
         Ok(())
     }
 
+    /// Throws away up to `limit` bytes and acknowledges them; how many. `alive`: acknowledge even
+    /// if it is not due.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub(crate) fn discard(
+        &mut self,
+        receiver: &mut Receiver,
+        limit: usize,
+        alive: bool,
+    ) -> io::Result<usize> {
+        let count = match receiver.discard(&self.stream, limit) {
+            Ok(count) => count,
+            Err(error) if is_not_yet(&error) => 0,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+            Err(error) => return Err(error),
+        };
+        self.received += count as u64;
+        self.session.skip_input(count, &mut self.out);
+        // Never more than one message waits for a server that does not read.
+        if alive && self.out.is_empty() {
+            self.session.acknowledge(&mut self.out);
+        }
+        if !self.out.is_empty() {
+            self.flush()?;
+        }
+        Ok(count)
+    }
+
+    /// Whether it is one of those that stop parsing, and has come so far. The drained ones are told
+    /// by [`crate::drain`].
+    pub(crate) fn is_deaf(&self) -> bool {
+        matches!(self.role, Role::Slow | Role::Stuck) && self.state == State::Begun
+    }
+
+    /// Whether it is connected and all that it gets is looked at.
+    pub(crate) fn is_parsing(&self) -> bool {
+        self.state != State::Closed && !self.is_drained
+    }
+
     fn handle_input(
         &mut self,
         mut input: &[u8],
         arrival: Arrival,
-        latencies: &mut Latencies,
+        sinks: &mut Sinks<'_>,
     ) -> io::Result<()> {
         loop {
+            let before = input.len();
             let event = self.session.handle_input(&mut input, &mut self.out);
+            self.received += (before - input.len()) as u64;
             let event = event.map_err(|error| io::Error::other(format!("{error:?}")))?;
             match event {
                 None => return Ok(()),
                 Some(ClientEvent::Media(piece)) => {
-                    if let Role::Player(inbound) = &mut self.role {
-                        inbound.take(&piece, arrival, latencies);
+                    let Some(inbound) = &mut self.inbound else { continue };
+                    inbound.take(&piece, arrival, sinks.samples);
+                    if piece.is_last() {
+                        self.finish_message(arrival, sinks.streams);
                     }
                 }
                 Some(ClientEvent::Connected) => {
-                    if matches!(self.role, Role::Idle) {
-                        self.state = State::Started;
+                    if self.role == Role::Idle {
+                        self.begin(arrival);
                     }
                 }
-                Some(ClientEvent::Started) => self.state = State::Started,
+                Some(ClientEvent::Started) => {
+                    if matches!(self.role, Role::Publisher | Role::Slow | Role::Stuck) {
+                        self.begin(arrival);
+                    }
+                }
                 Some(ClientEvent::Status { code, is_error }) if is_error => {
                     self.refused = Some(String::from_utf8_lossy(&code).into_owned());
                 }
@@ -184,6 +265,28 @@ impl Peer {
                 ) => {}
             }
         }
+    }
+
+    fn finish_message(&mut self, arrival: Arrival, streams: &mut [Stream]) {
+        let Some(inbound) = &self.inbound else { return };
+        let (last, has_begun) = (inbound.last(), inbound.has_begun());
+        // What does not move it on, such as a sequence header, belongs to the next frame.
+        if let Some(last) = last.filter(|&last| self.mark.is_none_or(|(mark, _)| mark != last)) {
+            self.mark = Some((last, self.received));
+            if self.role == (Role::Player { is_reference: true })
+                && let Some(stream) = streams.get_mut(self.of)
+            {
+                stream.add(last, self.session.media_bytes());
+            }
+        }
+        if has_begun && self.state == State::Starting {
+            self.begin(arrival);
+        }
+    }
+
+    fn begin(&mut self, arrival: Arrival) {
+        self.state = State::Begun;
+        self.join_us = Some(arrival.at_us.saturating_sub(self.opened_us));
     }
 }
 

@@ -56,6 +56,8 @@ pub(crate) struct Report {
     pub(crate) publisher_late_us: u64,
     /// From publisher to a verified player's socket, of frames sent in the measured time.
     pub(crate) latencies: Latencies,
+    /// How far latencies may be wrong because the kernel did not tell some arrivals, µs.
+    pub(crate) read_resolution_us: u64,
     /// From a verified player's socket to this program.
     pub(crate) read_delays: Latencies,
     /// Sums over all players.
@@ -102,6 +104,10 @@ impl Report {
     /// Whether nothing failed and every promise was kept.
     pub(crate) fn is_good(&self) -> bool {
         self.broken.is_empty()
+    }
+
+    fn resolution_us(&self) -> u64 {
+        self.latencies.resolution_us().max(self.read_resolution_us)
     }
 
     /// CPU-ms of `cpu_ns` per 10^9 bits that players read.
@@ -166,7 +172,7 @@ impl Report {
             ("latency_p99_ms", decimal(latencies.quantile_ms(0.99))),
             ("latency_p999_ms", decimal(latencies.quantile_ms(0.999))),
             ("latency_max_ms", decimal(latencies.max_ms())),
-            ("latency_resolution_us", latencies.resolution_us().into()),
+            ("latency_resolution_us", self.resolution_us().into()),
             ("read_delay_p99_ms", decimal(self.read_delays.quantile_ms(0.99))),
             ("messages", tally.messages.into()),
             ("verified_messages", tally.verified.into()),

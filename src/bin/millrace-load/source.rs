@@ -5,12 +5,17 @@ use millrace::media::tag;
 use millrace::rtmp::amf0::Writer;
 use millrace::rtmp::session::MediaKind;
 
-use crate::stamp::{self, STAMP_BYTES, TAG_HEADER_BYTES_MAX};
+use crate::codec::{self, Slice};
+use crate::stamp::{STAMP_BYTES, Stamp, TAG_HEADER_BYTES_MAX, Wrap};
 
 const VIDEO_FRAMES_PER_SECOND: u64 = 30;
 const AUDIO_FRAMES_PER_SECOND: u64 = 43;
 /// A keyframe is so many times as long as an inter frame.
 const KEYFRAME_WEIGHT: u64 = 8;
+/// Tag header, SEI around the stamp, slice: what a synthetic body holds beside padding, about.
+const VIDEO_OVERHEAD: usize = 5 + 24 + STAMP_BYTES;
+/// Tag header and data element.
+const AUDIO_OVERHEAD: usize = 4 + STAMP_BYTES;
 
 /// A message that players need before the first frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,22 +27,23 @@ pub(crate) struct Header {
 }
 
 /// An endless series of frames, each due at its time.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Source<'a> {
     series: Series<'a>,
+    stream: u32,
     sequence: u32,
     /// Codec data, reused.
     data: Vec<u8>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Series<'a> {
     Synthetic(Synthetic),
     Flv { clip: Clip<'a>, next: u64 },
 }
 
 /// Counters and sizes of a synthetic stream.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Synthetic {
     video: u64,
     audio: u64,
@@ -76,24 +82,31 @@ impl Synthetic {
         self.audio * 1000 / AUDIO_FRAMES_PER_SECOND
     }
 
-    /// Kind, tag header and body length of the next frame.
-    fn next(&mut self) -> (MediaKind, &'static [u8], usize) {
+    /// Puts the codec data of the next frame behind its stamp into `data`; its kind and tag header.
+    fn next(&mut self, seed: u64, data: &mut Vec<u8>) -> (MediaKind, &'static [u8]) {
         if self.audio_due() < self.video_due() {
             self.audio += 1;
-            return (MediaKind::Audio, &[0xAF, 1], self.audio_bytes);
+            codec::pad_audio(self.audio_bytes.saturating_sub(AUDIO_OVERHEAD), seed, data);
+            return (MediaKind::Audio, &[0xAF, 1]);
         }
-        let is_key = self.video.is_multiple_of(self.gop);
+        let (gops, in_gop) = (self.video / self.gop, self.video % self.gop);
         self.video += 1;
-        if is_key {
-            let weight = usize::try_from(KEYFRAME_WEIGHT).unwrap_or(1);
-            return (MediaKind::Video, &[0x17, 1, 0, 0, 0], self.inter_bytes * weight);
-        }
-        (MediaKind::Video, &[0x27, 1, 0, 0, 0], self.inter_bytes)
+        let (slice, weight, tag_header) = match u16::try_from(in_gop) {
+            Ok(0) | Err(_) => (Slice::Key { number: gops }, KEYFRAME_WEIGHT, &[0x17, 1, 0, 0, 0]),
+            Ok(number) => (Slice::Inter { number }, 1, &[0x27, 1, 0, 0, 0]),
+        };
+        slice.emit(data);
+        let slice_bytes = std::mem::take(data);
+        let wanted = self.inter_bytes * usize::try_from(weight).unwrap_or(1);
+        let padding = wanted.saturating_sub(VIDEO_OVERHEAD + slice_bytes.len());
+        codec::pad_video(padding, seed, data);
+        data.extend_from_slice(&slice_bytes);
+        (MediaKind::Video, tag_header)
     }
 }
 
 impl<'a> Source<'a> {
-    /// 30 AVC-like and 43 AAC-like frames a second, `kbps` in all, a keyframe every `gop_ms`.
+    /// 30 H.264 and 43 AAC frames a second, `kbps` in all, a keyframe every `gop_ms`.
     pub(crate) fn synthetic(kbps: u64, gop_ms: u64) -> Self {
         Self::new(Series::Synthetic(Synthetic::new(kbps, gop_ms)))
     }
@@ -110,7 +123,12 @@ impl<'a> Source<'a> {
     }
 
     fn new(series: Series<'a>) -> Self {
-        Self { series, sequence: 0, data: Vec::new() }
+        Self { series, stream: 0, sequence: 0, data: Vec::new() }
+    }
+
+    /// The same from its beginning for the stream with this id.
+    pub(crate) fn for_stream(&self, stream: u32) -> Self {
+        Self { stream, ..self.clone() }
     }
 
     /// Metadata and sequence headers.
@@ -151,21 +169,23 @@ impl<'a> Source<'a> {
         let sequence = self.sequence;
         self.sequence = sequence.wrapping_add(1);
         body.clear();
+        self.data.clear();
+        let stamp = Stamp { stream: self.stream, sequence, sent_us: now_us, checksum: 0 };
         match &mut self.series {
             Series::Synthetic(synthetic) => {
-                let (kind, tag_header, len) = synthetic.next();
-                let len = len.saturating_sub(tag_header.len() + STAMP_BYTES);
-                fill(u64::from(sequence), len, &mut self.data);
-                stamp::emit(tag_header, sequence, now_us, &self.data, body);
+                let (kind, tag_header) = synthetic.next(u64::from(sequence), &mut self.data);
+                let wrap = Wrap::of(kind, &tag::classify(kind, tag_header));
+                stamp.emit(tag_header, wrap, &self.data, body);
                 (kind, timestamp)
             }
             Series::Flv { clip, next } => {
                 let frame = clip.frame(*next);
                 *next += 1;
                 let kind = frame.kind().unwrap_or(MediaKind::Data);
-                let at = tag::classify(kind, frame.body).payload_offset;
-                let (tag_header, data) = frame.body.split_at_checked(at).unwrap_or_default();
-                stamp::emit(tag_header, sequence, now_us, data, body);
+                let tag = tag::classify(kind, frame.body);
+                let (tag_header, data) =
+                    frame.body.split_at_checked(tag.payload_offset).unwrap_or_default();
+                stamp.emit(tag_header, Wrap::of(kind, &tag), data, body);
                 (kind, timestamp)
             }
         }
@@ -176,24 +196,13 @@ fn synthetic_headers() -> Vec<Header> {
     let mut metadata = Vec::new();
     let mut writer = Writer::new(&mut metadata);
     writer.string(b"@setDataFrame").string(b"onMetaData").ecma_array(2);
-    writer.key(b"width").number(1280.0).key(b"height").number(720.0).end();
-    let avc = vec![0x17, 0, 0, 0, 0, 1, 0x42, 0, 0x1E, 0xFF, 0xE1, 0, 0];
+    let (width, height) = (f64::from(codec::WIDTH), f64::from(codec::HEIGHT));
+    writer.key(b"width").number(width).key(b"height").number(height).end();
+    let video = [&[0x17, 0, 0, 0, 0][..], &codec::avc_config()].concat();
+    let audio = [&[0xAF, 0][..], &codec::aac_config()].concat();
     vec![
         Header { kind: MediaKind::Data, body: metadata },
-        Header { kind: MediaKind::Video, body: avc },
-        Header { kind: MediaKind::Audio, body: vec![0xAF, 0, 0x12, 0x10] },
+        Header { kind: MediaKind::Video, body: video },
+        Header { kind: MediaKind::Audio, body: audio },
     ]
-}
-
-/// Makes `data` `len` bytes that depend on `seed` and on their place (xorshift).
-fn fill(seed: u64, len: usize, data: &mut Vec<u8>) {
-    data.clear();
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    while data.len() < len {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        data.extend_from_slice(&state.to_be_bytes());
-    }
-    data.truncate(len);
 }
