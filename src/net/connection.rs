@@ -11,7 +11,7 @@ use socket2::SockRef;
 use super::out_queue::OutQueue;
 use super::ring::Ring;
 use super::slots::Slot;
-use super::timer_wheel::Tick;
+use super::timer_wheel::{Tick, Timed};
 use crate::budget::{Charge, OverBudget};
 use crate::media::cursor::Pending;
 use crate::media::frame::Frame;
@@ -138,6 +138,12 @@ pub struct Connection {
 impl Slot for Connection {
     fn generation(&self) -> u32 {
         self.generation
+    }
+}
+
+impl Timed for Connection {
+    fn timer(&mut self) -> &mut Option<Tick> {
+        &mut self.timer
     }
 }
 

@@ -30,13 +30,8 @@ impl EventLoop {
 
     pub(super) fn run_timers(&mut self) {
         self.log_lines.report(self.now);
-        while let Some((tick, connections)) = self.timers.expired(self.now) {
-            for id in connections {
-                let Some(connection) = find(&mut self.connections, id) else { continue };
-                if connection.timer != Some(tick) {
-                    continue;
-                }
-                connection.timer = None;
+        while let Some(ids) = self.timers.expired(&mut self.connections, self.now) {
+            for id in ids {
                 self.connection_timeout(id);
                 self.arm(id);
             }
