@@ -1,0 +1,181 @@
+#!/usr/bin/env bash
+# The same load against Millrace, the floor (the least that delivery costs on this machine; audio
+# rides with video), nginx with its RTMP module (Debian: libnginx-mod-rtmp; one process, its own
+# defaults) and any --other, in turns for --rounds rounds. Each server runs alone on the server's
+# CPUs; an --other runs already and is asked to be pinned there by whoever started it.
+#
+# Promises, as medians of Millrace's figure divided by the other's in the same round: CPU per Gbit at
+# most --floor-cpu of the floor's; at most --nginx-cpu of nginx's, with the load's own CPU at most
+# --nginx-both, p99 at most --nginx-p99. And Millrace loses, harms and refuses nothing.
+#
+# ratios.csv has the ratios. Plots: cost.svg, p99.svg by round, ratios.svg.
+set -euo pipefail
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+flag rounds 5 1 'Rounds.'
+flag players 500 20 'Players.'
+flag kbps 1000 1000 'Bit rate of the stream.'
+flag time 10 1 'Seconds of each row.'
+flag drain-ms 30 30 'How often players that are not verified read.'
+flag servers millrace,floor,nginx millrace,floor,nginx 'Which of the known ones.'
+flag other '*' '*' 'NAME=ADDR:PORT,PID of one that runs; may be repeated.'
+flag floor-cpu 1.05 1000 'Most of the floor.'
+flag nginx-cpu 1.05 1000 'Most of nginx: CPU of the server.'
+flag nginx-both 1.0 1000 'Most of nginx: CPU of server and load.'
+flag nginx-p99 0.5 1000 'Most of nginx: p99.'
+begin "$@"
+own_columns=server,round
+figures='cpu_ms_per_gbit both_cpu_ms_per_gbit latency_p50_ms latency_p99_ms'
+module=/usr/lib/nginx/modules/ngx_rtmp_module.so
+
+# Starts a floor or an nginx on the server's CPUs; sets measured_pid and server_address.
+start_floor() {
+  "${on_server_cpus[@]}" "$generator" floor --policy ride --listen 127.0.0.1:0 \
+    --time $((time + 300)) > "$out/floor.log" 2>&1 &
+  measured_pid=$!
+  pids+=("$measured_pid")
+  wait_for 'the floor' 20 grep -q 'listening on ' "$out/floor.log"
+  server_address=$(sed -n 's/.*listening on //p' "$out/floor.log" | head -n 1)
+}
+
+start_nginx() {
+  local port
+  # nginx takes no port 0: one outside the range of the kernel's own choices that is free.
+  for _ in 1 2 3 4 5 6 7 8 9 10; do
+    port=$((10000 + RANDOM % 20000))
+    nginx_config "$port" > "$out/nginx.conf"
+    "${on_server_cpus[@]}" nginx -p "$out" -c "$out/nginx.conf" 2> "$out/nginx.start" &
+    measured_pid=$!
+    pids=("$measured_pid")
+    if wait_for_nginx "$port"; then
+      server_address=127.0.0.1:$port
+      return
+    fi
+    stop_other
+  done
+  echo "compare.sh: nginx does not start:" >&2
+  tail -n 3 "$out/nginx.start" >&2
+  exit 1
+}
+
+nginx_config() { # PORT
+  local connections=$(($(ulimit -Hn) - 128))
+  cat <<CONFIG
+load_module $module;
+daemon off;
+master_process off;
+pid $out/nginx.pid;
+error_log $out/nginx.log error;
+worker_rlimit_nofile $(ulimit -Hn);
+events { worker_connections $connections; }
+rtmp {
+  access_log off;
+  server {
+    listen 127.0.0.1:$1;
+    application live { live on; }
+  }
+}
+CONFIG
+}
+
+# Whether the port is listened to by the process that was started; not if that has ended.
+wait_for_nginx() {
+  local tries=200
+  until (exec 3<> "/dev/tcp/127.0.0.1/$1") 2>/dev/null; do
+    tries=$((tries - 1))
+    if [ "$tries" -le 0 ] || ! kill -0 "$measured_pid" 2>/dev/null; then return 1; fi
+    sleep 0.05
+  done
+  # Somebody else's port would answer too: nginx then ends with an error.
+  sleep 0.2
+  kill -0 "$measured_pid" 2>/dev/null
+}
+
+stop_other() {
+  end_process "$measured_pid"
+  pids=()
+}
+
+others=()
+for name in ${servers//,/ }; do
+  case $name in
+    millrace | floor) ;;
+    nginx)
+      [ -e "$module" ] ||
+        wrong 'nginx is missing (apt-get install nginx libnginx-mod-rtmp); or give --servers millrace,floor'
+      note "nginx: $(nginx -v 2>&1), libnginx-mod-rtmp $(dpkg-query -W -f '${Version}' libnginx-mod-rtmp 2>/dev/null || true)"
+      ;;
+    *) wrong "--servers '$name' is not allowed: give millrace, floor, nginx" ;;
+  esac
+  others+=("$name")
+done
+for given in $other; do
+  [[ $given =~ ^[A-Za-z0-9._-]+=[^,=]+:[0-9]+,[0-9]+$ ]] ||
+    wrong "--other '$given' is not allowed: give NAME=ADDR:PORT,PID"
+  others+=("$given")
+done
+
+row() { # NAME ROUND
+  run_load "$1-$2" "$1,$2" --players "$players" --kbps "$kbps" --time "$time" \
+    --drain-ms "$drain_ms"
+  echo "$1, round $2: server $(of_load "$1-$2" server_cpu_percent) % CPU," \
+    "$(of_load "$1-$2" cpu_ms_per_gbit) CPU-ms/Gbit, with load" \
+    "$(of_load "$1-$2" both_cpu_ms_per_gbit), p50/p99" \
+    "$(of_load "$1-$2" latency_p50_ms)/$(of_load "$1-$2" latency_p99_ms) ms"
+  [ "$(of_load "$1-$2" valid)" = true ] || broken "$1-$2: the load generator had no more time"
+}
+
+for round in $(seq "$rounds"); do
+  for name in "${others[@]}"; do
+    case $name in
+      millrace)
+        start_server
+        row millrace "$round"
+        must_be_good "millrace-$round"
+        stop_server
+        ;;
+      floor | nginx)
+        "start_$name"
+        row "$name" "$round"
+        stop_other
+        ;;
+      *)
+        # Not ours to end.
+        server_address=${name#*=} server_address=${server_address%,*} measured_pid=${name##*,}
+        row "${name%%=*}" "$round"
+        ;;
+    esac
+  done
+done
+
+# Millrace's figure divided by the other's, of the same round.
+echo 'other,figure,min,median,max,rounds' > "$out/ratios.csv"
+for name in "${others[@]}"; do
+  name=${name%%=*}
+  [ "$name" != millrace ] || continue
+  for figure in $figures; do
+    ratios=$(paste <(column_of "$figure" millrace) <(column_of "$figure" "$name") |
+      awk 'NF == 2 && $2 > 0 { print $1 / $2 }')
+    [ -n "$ratios" ] || { broken "no $figure of both millrace and $name"; continue; }
+    read -r least middle most < <(spread <<< "$ratios")
+    echo "$name,$figure,$least,$middle,$most,$(wc -l <<< "$ratios")" >> "$out/ratios.csv"
+    case $name:$figure in
+      floor:cpu_ms_per_gbit) allowed=$floor_cpu ;;
+      nginx:cpu_ms_per_gbit) allowed=$nginx_cpu ;;
+      nginx:both_cpu_ms_per_gbit) allowed=$nginx_both ;;
+      nginx:latency_p99_ms) allowed=$nginx_p99 ;;
+      *) continue ;;
+    esac
+    holds "$middle <= $allowed" || broken "$figure is $middle of $name's, $allowed allowed"
+  done
+done
+echo 'Millrace divided by:'
+column -t -s , "$out/ratios.csv"
+where="$players players of $kbps kbit/s"
+draw cost rows --x round --y cpu_ms_per_gbit --by server --title "CPU of the server: $where"
+draw p99 rows --x round --y latency_p99_ms --by server --title "p99: $where"
+if [ "$(wc -l < "$out/ratios.csv")" -gt 1 ]; then
+  draw ratios ratios --x figure --y median --by other --title "Millrace divided by the other: $where"
+fi
+verdict
