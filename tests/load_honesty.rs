@@ -97,7 +97,7 @@ fn faults(plan: Plan, more: &[&str]) -> ([u64; 9], Verdict) {
 
 #[test]
 fn a_server_without_fault_is_good() {
-    let promises = ["--expect-no-gap", "--expect-max-ms", "20000"];
+    let promises = ["--expect-no-gap", "--expect-max-ms", "20000", "--expect-join-ms", "20000"];
     for drain in [&[][..], &["--verify-every", "2", "--drain-ms", "20"]] {
         let (counted, verdict) = faults(plan(Fault::None), &[&promises[..], drain].concat());
         assert_eq!(counted, only("", 0));
@@ -211,6 +211,36 @@ fn a_connection_that_ends_is_closed() {
     // One of them, by its address.
     let one = Plan { times: 1, only: Some(3), ..plan(Fault::Close) };
     let (counted, verdict) = faults(one, &["--sources", "8"]);
+    assert_eq!(counted, only("closed", 1));
+    assert_eq!(verdict.code(), Some(1));
+}
+
+/// Every other player is drained: those at 127.0.0.3 and 127.0.0.5.
+const DRAINED: [&str; 6] = ["--verify-every", "2", "--drain-ms", "20", "--sources", "8"];
+
+#[test]
+fn a_drained_player_that_misses_a_frame_is_short() {
+    let late = Plan { every: 60, times: 1, ..plan(Fault::Drop) };
+    let promise = [&DRAINED[..], &["--expect-no-gap"]].concat();
+    let (counted, verdict) = faults(Plan { only: Some(3), ..late }, &promise);
+    assert_eq!(counted, only("short_players", 1));
+    assert_eq!((verdict.figure("drained"), verdict.code()), (2, Some(1)));
+    // Whoever promised nothing is told so, as with gaps.
+    let (counted, verdict) = faults(Plan { only: Some(5), ..late }, &DRAINED);
+    assert_eq!(counted, only("short_players", 1));
+    assert_eq!(verdict.code(), Some(0), "{:?}", verdict.output);
+    // One that is verified sees a gap, also where all miss the frame: no drained one is short then.
+    let (counted, _) = faults(Plan { only: Some(4), ..late }, &promise);
+    assert_eq!(counted, only("gaps", 1));
+    let (counted, verdict) = faults(late, &promise);
+    assert_eq!(counted, only("gaps", PLAYERS / 2));
+    assert_eq!(verdict.code(), Some(1));
+}
+
+#[test]
+fn a_drained_connection_that_ends_is_closed() {
+    let close = Plan { every: 60, times: 1, only: Some(5), ..plan(Fault::Close) };
+    let (counted, verdict) = faults(close, &DRAINED);
     assert_eq!(counted, only("closed", 1));
     assert_eq!(verdict.code(), Some(1));
 }
