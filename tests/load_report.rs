@@ -98,6 +98,8 @@ fn the_servers_process_is_measured_where_its_number_is_given() {
     assert!(now > 1000 && now <= most && most < 1_000_000, "{now} {most}");
     assert!(run.count("server_voluntary_switches") > 0);
     run.count("server_involuntary_switches");
+    let (gbit, both) = (run.number("cpu_ms_per_gbit"), run.number("both_cpu_ms_per_gbit"));
+    assert!(gbit > 0.0 && both > gbit, "{gbit} {both}");
     assert!(run.number("load_cpu_ms") > 0.0 && run.count("load_rss_kib") > 1000);
 
     let alone = load(server.address(), &SHORT);
@@ -164,6 +166,7 @@ fn a_promise_that_is_kept_is_0_and_one_that_is_broken_is_1() {
         ("--expect-p99-ms", "latency p99 "),
         ("--expect-p999-ms", "latency p99.9 "),
         ("--expect-max-ms", "latency max "),
+        ("--expect-join-ms", "join p99 "),
         ("--expect-server-cpu", "server CPU "),
     ];
     let all: Vec<&str> = promises.iter().flat_map(|(flag, _)| [*flag, "60000"]).collect();
