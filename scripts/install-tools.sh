@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# The programs that the tests run: real clients. Debian packages, installed if we are root, and a
-# newer ffmpeg (Enhanced RTMP: HEVC, AV1, Opus, several tracks) from a Python package, into .cache.
+# The programs that the tests run: real clients, and a foreign server for the load generator. Debian
+# packages, installed if we are root, and a newer ffmpeg (Enhanced RTMP: HEVC, AV1, Opus, several
+# tracks) from a Python package, into .cache.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 packages=(ffmpeg rtmpdump gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good
-  gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav mpv iproute2)
+  gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav mpv iproute2
+  nginx libnginx-mod-rtmp)
 new_ffmpeg=imageio-ffmpeg==0.8.1
 folder=.cache/imageio
 
