@@ -9,6 +9,7 @@ use millrace::limits::{GENERATION_MAX, READS_PER_TURN, WRITE_BYTES_MAX, WRITE_SL
 use millrace::net::slots::{Slot, connection_id, find, token};
 use millrace::rtmp::session::MediaKind;
 use millrace::service::publisher::ConnectionId;
+use rustix::process::Signal;
 use slab::Slab;
 use support::{Client, Server, Wire, body};
 
@@ -142,6 +143,42 @@ fn more_readers_than_a_turn_takes_all_get_theirs() {
             server.stats_when("every reader", |s| s["total"]["bytes_in"].as_u64() == Some(all));
         }
     }
+}
+
+#[test]
+fn what_a_connection_sent_is_under_way_before_the_next_is_read() {
+    const STREAMS: usize = 24;
+    const BURST: u64 = 8;
+    // One burst fits into half a mailbox, all of them do not fit into a whole one.
+    let server = Server::start(&["--loops", "2", "--mailbox", "64"]);
+    // Connections go to the two loops in turn: publishers to the first, players to the second.
+    let mut streams: Vec<(Client, Client)> = Vec::new();
+    for index in 0..STREAMS {
+        let path = format!("live/way{index}");
+        let mut publisher = Client::publish(server.address(), &path);
+        publisher.video(0, &body::key(0, 100));
+        let mut player = Client::play(server.address(), &path);
+        assert_eq!(body::number(&player.message().body), 0);
+        streams.push((publisher, player));
+    }
+    assert_eq!(server.stats()["loops"][0]["publishers"], STREAMS);
+    // All bursts are there when the loop wakes up: it reads them in one turn, if nothing stops it.
+    server.signal(Signal::STOP);
+    for (publisher, _) in &mut streams {
+        let mut burst = Vec::new();
+        for number in 1..=BURST {
+            let body = body::inter(number, 100);
+            burst.extend(publisher.encode(MediaKind::Video, number as u32, &body));
+        }
+        assert!(publisher.raw(&burst));
+    }
+    server.signal(Signal::CONT);
+    for (_, player) in &mut streams {
+        for number in 1..=BURST {
+            assert_eq!(body::number(&player.message().body), number);
+        }
+    }
+    assert_eq!(server.total("lost_frames"), 0);
 }
 
 #[test]
