@@ -2,6 +2,7 @@
 mod support;
 
 use std::io::Error;
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use millrace::net::listener;
@@ -40,9 +41,57 @@ fn everywhere_means_ipv4_where_there_is_no_ipv6() {
     assert_eq!(fallback("[::]:1935", &in_use), None);
 }
 
-fn connections_by_loop(stats: &Value) -> Vec<u64> {
+fn by_loop(stats: &Value, figure: &str) -> Vec<u64> {
     let loops = stats["loops"].as_array().unwrap();
-    loops.iter().map(|report| report["connections"].as_u64().unwrap()).collect()
+    loops.iter().map(|report| report[figure].as_u64().unwrap()).collect()
+}
+
+/// A new connection, and the loop that has it.
+fn placed(server: &Server) -> (Client, usize) {
+    let before = server.lines().len();
+    let client = Client::idle(server.address());
+    let line = server.line_after(before, |line| line.contains(" on loop "));
+    (client, line.rsplit_once(' ').unwrap().1.parse().unwrap())
+}
+
+#[test]
+fn accept_balance_fills_the_loop_that_has_become_empty() {
+    let server = Server::start(&["--loops", "3", "--accept", "balance"]);
+    let clients: Vec<(Client, usize)> = (0..30).map(|_| placed(&server)).collect();
+    let spread = |wanted: [u64; 3]| {
+        server.stats_when("the spread", |stats| by_loop(stats, "connections") == wanted);
+    };
+    spread([10, 10, 10]);
+    let kept: Vec<(Client, usize)> = clients.into_iter().filter(|&(_, at)| at != 1).collect();
+    spread([10, 0, 10]);
+    let newcomers: Vec<(Client, usize)> = (0..10).map(|_| placed(&server)).collect();
+    assert!(newcomers.iter().all(|&(_, at)| at == 1), "the emptiest loop gets the next");
+    spread([10, 10, 10]);
+    drop((kept, newcomers));
+    spread([0, 0, 0]);
+    // A crowd at once: nobody waits until the others have been placed.
+    let crowd: Vec<TcpStream> =
+        (0..300).map(|_| TcpStream::connect(server.address()).unwrap()).collect();
+    let stats = server.stats_when("a crowd", |stats| stats["total"]["connections"] == 300);
+    let placed = by_loop(&stats, "connections");
+    assert!(placed.iter().all(|&at| (90..=110).contains(&at)), "a third each: {placed:?}");
+    drop(crowd);
+}
+
+#[test]
+fn accept_reuseport_lets_each_loop_keep_what_it_accepts() {
+    for (accept, hand_over) in [("balance", true), ("reuseport", false)] {
+        let server = Server::start(&["--loops", "3", "--accept", accept]);
+        let _clients: Vec<Client> = (0..60).map(|_| Client::idle(server.address())).collect();
+        let stats = server.stats_when("all", |stats| stats["total"]["connections"] == 60);
+        let (accepted, kept) = (by_loop(&stats, "accepted"), by_loop(&stats, "connections"));
+        if hand_over {
+            assert_eq!((accepted, kept), (vec![60, 0, 0], vec![20, 20, 20]));
+        } else {
+            assert_eq!(accepted, kept, "the kernel's choice stays");
+            assert!(kept.iter().all(|&at| at > 0), "and it chooses each: {kept:?}");
+        }
+    }
 }
 
 #[test]
@@ -57,7 +106,7 @@ fn accept_balance_spreads_and_reuseport_listens_per_loop() {
         }
         let stats = server.stats_when("six connections", |s| s["total"]["connections"] == 6);
         if accept == "balance" {
-            assert_eq!(connections_by_loop(&stats), [2, 2, 2]);
+            assert_eq!(by_loop(&stats, "connections"), [2, 2, 2]);
         }
         let mut publisher = Client::publish(server.address(), "live/spread");
         publisher.video(0, &body::key(1, 2_000));
