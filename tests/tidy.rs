@@ -310,6 +310,38 @@ fn each_flag_names_a_test_that_exists() {
     fails("flags without a test", &missing);
 }
 
+/// Name of the flag and of its test in the rows of the load generator's tables.
+fn rows_of_load_flags() -> Vec<(String, String)> {
+    let mut rows = Vec::new();
+    for (path, text) in files("src/bin/millrace-load", "rs") {
+        let text = text.split("#[cfg(test)]").next().unwrap();
+        for row in text.lines().map(str::trim).filter(|line| line.starts_with("flag(")) {
+            let words: Vec<&str> = row.split('"').collect();
+            let name = row.split_once(", (\"").unwrap().1.split('"').next().unwrap();
+            let test = words[words.len() - 2];
+            let shown = format!("{path}: --{name}");
+            rows.push((shown, test.to_owned()));
+        }
+    }
+    rows
+}
+
+#[test]
+fn each_flag_of_the_load_names_a_test_that_gives_it() {
+    let rows = rows_of_load_flags();
+    assert!(rows.len() > 30, "{rows:?}");
+    let gives = |shown: &str, test: &str| {
+        let flag = shown.split_once(": ").unwrap().1;
+        let (file, function) = test.split_once("::").unwrap();
+        let text = read(file);
+        let body = text.split_once(&format!("fn {function}(")).unwrap().1;
+        body.split("#[test]").next().unwrap().contains(flag)
+    };
+    let missing = rows.iter().filter(|(shown, test)| !is_test(test) || !gives(shown, test));
+    let missing: Vec<String> = missing.map(|(shown, test)| format!("{shown}: {test}")).collect();
+    fails("flags of the load without a test that gives them", &missing);
+}
+
 /// Doc comments of limits.rs with the name of the constant below.
 fn limits() -> Vec<(String, String)> {
     let (mut doc, mut found) = (String::new(), Vec::new());

@@ -44,7 +44,7 @@ const FLAGS: &[Flag] = &[
     flag("Flags", ("merge-ms", "N"), "40", "How long merge collects.", "tests/floor.rs::floor_and_server_write_the_same_for_the_same_policy"),
     flag("Flags", ("flush-ms", "N"), "40", "Longest time that audio waits for video.", "tests/floor.rs::the_floor_keeps_audio_for_video_but_not_for_ever"),
     flag("Flags", ("time", "TIME"), "600", "Ends after this time (seconds, or ms, s, m), or with SIGTERM.", "tests/floor.rs::the_floor_ends_by_time_or_signal_with_its_counters"),
-    flag("Flags", ("help", ""), "", "Print this text.", ""),
+    flag("Flags", ("help", ""), "", "Print this text.", "tests/load_flags.rs::help_of_every_mode_lists_its_flags"),
 ];
 
 const USAGE: &str = "\
