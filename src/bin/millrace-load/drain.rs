@@ -17,7 +17,7 @@ const SLICE_US: u64 = 5_000;
 const BATCH: usize = 32;
 /// A server hears of a player at least this often, µs: it pings who is silent, and nobody here
 /// reads the ping.
-const ALIVE_US: u64 = 10_000_000;
+const ALIVE_US: u64 = 4_000_000;
 /// A slow player may catch up so much, µs.
 const SLOW_CARRY_US: u64 = 1_000_000;
 
@@ -31,7 +31,10 @@ pub(crate) struct Drain {
     /// The next to read, and how many are left of the slice.
     at: usize,
     left: usize,
-    /// Where the next slice begins, µs.
+    /// Readers times µs since they were read.
+    credit: u64,
+    /// When the last slice began and the next begins, µs.
+    begun_us: u64,
     slice_us: u64,
 }
 
@@ -62,6 +65,8 @@ impl Drain {
             readers: Vec::new(),
             at: 0,
             left: 0,
+            credit: 0,
+            begun_us: 0,
             slice_us: 0,
         }
     }
@@ -96,13 +101,17 @@ impl Drain {
         }
         let before = self.readers.len();
         self.switch(connections, streams, now_us);
-        // Whoever is late leaves slices out, so that a round is never longer than all players.
-        let slice_us = SLICE_US.min(self.round_us);
-        let late_us = if self.slice_us == 0 { 0 } else { now_us - self.slice_us };
-        let share = self.readers.len() as u64 * (slice_us + late_us);
-        let share = usize::try_from(share.div_ceil(self.round_us)).unwrap_or(usize::MAX);
-        self.left = share.min(self.readers.len());
-        self.slice_us = now_us + slice_us;
+        let since_us = if self.slice_us == 0 { 0 } else { now_us - self.begun_us };
+        let readers = self.readers.len() as u64;
+        // Whoever is late leaves rounds out.
+        self.credit = (self.credit + readers * since_us).min(readers * self.round_us);
+        let share = self.credit / self.round_us;
+        self.credit -= share * self.round_us;
+        self.left = usize::try_from(share).unwrap_or(usize::MAX);
+        // A few readers are not looked at more often than they are read.
+        let few_us = if self.parsing.is_empty() { self.round_us / readers.max(1) } else { 0 };
+        self.begun_us = now_us;
+        self.slice_us = now_us + SLICE_US.max(few_us).min(self.round_us);
         self.readers.len() - before
     }
 
