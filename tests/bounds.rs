@@ -8,7 +8,7 @@ use std::time::Duration;
 use millrace::limits::CHUNK_STREAMS_MAX;
 use millrace::rtmp::amf0::Writer;
 use support::wire::command_body;
-use support::{Arrival, Client, Server, Wire, body};
+use support::{Arrival, Client, LOOPS, Server, Wire, body};
 
 /// A publisher with a player, to see whether anybody notices.
 struct Neighbours {
@@ -82,58 +82,65 @@ fn other_protocols_are_closed_at_once_with_nothing_written() {
 
 #[test]
 fn a_handshake_and_a_connect_have_a_deadline() {
-    let server = Server::start(&["--loops", "1", "--handshake-timeout", "1"]);
-    let mut neighbours = Neighbours::new(&server);
-    // Nothing; half a handshake, byte by byte; a handshake without connect.
-    let silent = TcpStream::connect(server.address()).unwrap();
-    let mut slow = TcpStream::connect(server.address()).unwrap();
-    slow.write_all(&[3; 100]).unwrap();
-    let mut late = Wire::handshake(TcpStream::connect(server.address()).unwrap());
-    assert!(matches!(late.rest().1, Arrival::Closed | Arrival::Reset));
-    server.closed_for("timeout (FirstCommand)");
-    server.closed_for("timeout (Handshake)");
-    server.stats_when("three timeouts", |s| s["total"]["closes"]["timeout"] == 3);
-    neighbours.notice_nothing();
-    drop((silent, slow));
+    for loops in LOOPS {
+        let server = Server::start(&["--loops", loops, "--handshake-timeout", "1"]);
+        let mut neighbours = Neighbours::new(&server);
+        // Nothing; half a handshake, byte by byte; a handshake without connect.
+        let silent = TcpStream::connect(server.address()).unwrap();
+        let mut slow = TcpStream::connect(server.address()).unwrap();
+        slow.write_all(&[3; 100]).unwrap();
+        let mut late = Wire::handshake(TcpStream::connect(server.address()).unwrap());
+        assert!(matches!(late.rest().1, Arrival::Closed | Arrival::Reset));
+        server.closed_for("timeout (FirstCommand)");
+        server.closed_for("timeout (Handshake)");
+        server.stats_when("three timeouts", |s| s["total"]["closes"]["timeout"] == 3);
+        neighbours.notice_nothing();
+        drop((silent, slow));
+    }
 }
 
 #[test]
 fn a_message_above_its_limit_ends_its_sender_only() {
-    let flags = ["--loops", "1", "--max-message", "64K"];
-    let kinds: [(u8, usize); 4] = [(9, 65_537), (20, 65_537), (18, 1_048_577), (4, 257)];
-    let server = Server::start(&flags);
-    let mut neighbours = Neighbours::new(&server);
-    for (message_type, len) in kinds {
+    for loops in LOOPS {
+        let flags = ["--loops", loops, "--max-message", "64K"];
+        let kinds: [(u8, usize); 4] = [(9, 65_537), (20, 65_537), (18, 1_048_577), (4, 257)];
+        let server = Server::start(&flags);
+        let mut neighbours = Neighbours::new(&server);
+        for (message_type, len) in kinds {
+            let mut wire = Wire::connect(server.address());
+            let bytes = wire.encode(3, 0, message_type, 0, &vec![0; len]);
+            wire.stream.write_all(&bytes[..100]).unwrap();
+            assert_eq!(wire.rest().1, Arrival::Closed, "type {message_type}");
+            neighbours.notice_nothing();
+        }
+        server
+            .closed_for("protocol (MessageTooLong { message_type: 9, length: 65537, max: 65536 })");
+        // As long as allowed.
         let mut wire = Wire::connect(server.address());
-        let bytes = wire.encode(3, 0, message_type, 0, &vec![0; len]);
-        wire.stream.write_all(&bytes[..100]).unwrap();
-        assert_eq!(wire.rest().1, Arrival::Closed, "type {message_type}");
-        neighbours.notice_nothing();
+        wire.set_chunk_size(65_536);
+        wire.send(3, 0, 9, 0, &vec![0; 65_536]);
+        assert_eq!(wire.create_stream(), 1);
     }
-    server.closed_for("protocol (MessageTooLong { message_type: 9, length: 65537, max: 65536 })");
-    // As long as allowed.
-    let mut wire = Wire::connect(server.address());
-    wire.set_chunk_size(65_536);
-    wire.send(3, 0, 9, 0, &vec![0; 65_536]);
-    assert_eq!(wire.create_stream(), 1);
 }
 
 #[test]
 fn a_chunk_stream_too_many_ends_the_connection() {
-    let server = Server::start(&["--loops", "1"]);
-    let mut neighbours = Neighbours::new(&server);
-    let mut wire = Wire::connect(server.address());
-    // 2 and 3 are in use since connect.
-    for csid in 4..CHUNK_STREAMS_MAX as u32 + 3 {
-        wire.send(csid, 0, 4, 0, &[0; 6]);
+    for loops in LOOPS {
+        let server = Server::start(&["--loops", loops]);
+        let mut neighbours = Neighbours::new(&server);
+        let mut wire = Wire::connect(server.address());
+        // 2 and 3 are in use since connect.
+        for csid in 4..CHUNK_STREAMS_MAX as u32 + 3 {
+            wire.send(csid, 0, 4, 0, &[0; 6]);
+        }
+        assert_eq!(wire.create_stream(), 1);
+        wire.send(200, 0, 4, 0, &[0; 6]);
+        wire.send(201, 0, 4, 0, &[0; 6]);
+        wire.send(202, 0, 4, 0, &[0; 6]);
+        assert!(matches!(wire.rest().1, Arrival::Closed | Arrival::Reset));
+        server.closed_for("protocol (TooManyChunkStreams)");
+        neighbours.notice_nothing();
     }
-    assert_eq!(wire.create_stream(), 1);
-    wire.send(200, 0, 4, 0, &[0; 6]);
-    wire.send(201, 0, 4, 0, &[0; 6]);
-    wire.send(202, 0, 4, 0, &[0; 6]);
-    assert!(matches!(wire.rest().1, Arrival::Closed | Arrival::Reset));
-    server.closed_for("protocol (TooManyChunkStreams)");
-    neighbours.notice_nothing();
 }
 
 #[test]
@@ -156,69 +163,76 @@ fn a_message_stream_too_many_is_refused_and_the_connection_goes_on() {
 
 #[test]
 fn nesting_without_end_ends_the_connection() {
-    let server = Server::start(&["--loops", "1"]);
-    let mut neighbours = Neighbours::new(&server);
-    let mut wire = Wire::connect(server.address());
-    let mut deep = Vec::new();
-    Writer::new(&mut deep).string(b"deep").number(0.0);
-    deep.extend([3, 0, 1, b'k'].repeat(10_000));
-    wire.set_chunk_size(65_536);
-    wire.send(3, 0, 20, 0, &deep);
-    assert_eq!(wire.rest().1, Arrival::Closed);
-    server.closed_for("protocol (AmfTooDeep)");
-    neighbours.notice_nothing();
+    for loops in LOOPS {
+        let server = Server::start(&["--loops", loops]);
+        let mut neighbours = Neighbours::new(&server);
+        let mut wire = Wire::connect(server.address());
+        let mut deep = Vec::new();
+        Writer::new(&mut deep).string(b"deep").number(0.0);
+        deep.extend([3, 0, 1, b'k'].repeat(10_000));
+        wire.set_chunk_size(65_536);
+        wire.send(3, 0, 20, 0, &deep);
+        assert_eq!(wire.rest().1, Arrival::Closed);
+        server.closed_for("protocol (AmfTooDeep)");
+        neighbours.notice_nothing();
+    }
 }
 
 #[test]
 fn names_above_their_limit_end_the_connection() {
-    let server = Server::start(&["--loops", "1"]);
-    let mut neighbours = Neighbours::new(&server);
-    for name in ["publish", "play"] {
-        let mut wire = Wire::connect(server.address());
-        let msid = wire.create_stream();
-        wire.call(msid, name, &"n".repeat(1025));
-        assert_eq!(wire.rest().1, Arrival::Closed, "{name}");
-        neighbours.notice_nothing();
+    for loops in LOOPS {
+        let server = Server::start(&["--loops", loops]);
+        let mut neighbours = Neighbours::new(&server);
+        for name in ["publish", "play"] {
+            let mut wire = Wire::connect(server.address());
+            let msid = wire.create_stream();
+            wire.call(msid, name, &"n".repeat(1025));
+            assert_eq!(wire.rest().1, Arrival::Closed, "{name}");
+            neighbours.notice_nothing();
+        }
+        server.closed_for("protocol (NameRefused)");
     }
-    server.closed_for("protocol (NameRefused)");
 }
 
 #[test]
 fn replies_that_a_peer_does_not_read_stop_its_input() {
-    let server = Server::start(&["--loops", "1", "--blocked-timeout", "300", "--sndbuf", "8K"]);
-    let mut neighbours = Neighbours::new(&server);
-    let mut wire = Wire::connect(server.address());
-    let before = server.total("bytes_in");
-    // Each command is answered with an error that is longer than itself.
-    let one = wire.encode(
-        3,
-        0,
-        20,
-        0,
-        &command_body("chat.send", 9.0, |w| {
-            w.null();
-        }),
-    );
-    let flood = one.repeat(200_000);
-    wire.stream.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
-    let mut sent = 0;
-    let stuck = loop {
-        match wire.stream.write(&flood[sent..]) {
-            Ok(count) => sent += count,
-            Err(error) => break error,
+    for loops in LOOPS {
+        let server =
+            Server::start(&["--loops", loops, "--blocked-timeout", "300", "--sndbuf", "8K"]);
+        let mut neighbours = Neighbours::new(&server);
+        let mut wire = Wire::connect(server.address());
+        let before = server.total("bytes_in");
+        // Each command is answered with an error that is longer than itself.
+        let one = wire.encode(
+            3,
+            0,
+            20,
+            0,
+            &command_body("chat.send", 9.0, |w| {
+                w.null();
+            }),
+        );
+        let flood = one.repeat(200_000);
+        wire.stream.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+        let mut sent = 0;
+        let stuck = loop {
+            match wire.stream.write(&flood[sent..]) {
+                Ok(count) => sent += count,
+                Err(error) => break error,
+            }
+            assert!(sent < flood.len(), "the server read all of it");
+        };
+        assert!(matches!(stuck.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{stuck}");
+        neighbours.notice_nothing();
+        let stats = server.stats();
+        let taken = stats["total"]["bytes_in"].as_u64().unwrap() - before;
+        assert!(taken < 4 << 20, "{taken} bytes taken");
+        let used = stats["memory_used"].as_u64().unwrap();
+        assert!(used < 1 << 20, "{used} bytes for a peer that does not read");
+        // It reads again: every command that was sent whole is answered, in the end.
+        let answers = sent / one.len();
+        for _ in 0..answers {
+            wire.until(|packet| packet.name() == "_error");
         }
-        assert!(sent < flood.len(), "the server read all of it");
-    };
-    assert!(matches!(stuck.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{stuck}");
-    neighbours.notice_nothing();
-    let stats = server.stats();
-    let taken = stats["total"]["bytes_in"].as_u64().unwrap() - before;
-    assert!(taken < 4 << 20, "{taken} bytes taken");
-    let used = stats["memory_used"].as_u64().unwrap();
-    assert!(used < 1 << 20, "{used} bytes for a peer that does not read");
-    // It reads again: every command that was sent whole is answered, in the end.
-    let answers = sent / one.len();
-    for _ in 0..answers {
-        wire.until(|packet| packet.name() == "_error");
     }
 }

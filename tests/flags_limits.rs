@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 
 use millrace::rtmp::session::{ClientRole, MediaKind};
 use socket2::{Domain, Socket, Type};
-use support::{Client, Got, Server, body};
+use support::{Client, Got, LOOPS, Server, body};
 
 /// A connection from another loopback address.
 fn from(source: &str, server: &Server) -> TcpStream {
@@ -18,68 +18,74 @@ fn from(source: &str, server: &Server) -> TcpStream {
 
 #[test]
 fn connection_limits_refuse() {
-    for (flag, reason) in [
-        ("--max-connections", "too_many_connections"),
-        ("--max-per-address", "too_many_from_address"),
-    ] {
-        let server = Server::start(&["--loops", "3", flag, "2"]);
-        let first = Client::idle(server.address());
-        let second = Client::idle(server.address());
-        let mut third = Client::with(server.address(), "live", ClientRole::Idle);
-        third.expect_end();
-        server.stats_when("the refusal", |stats| stats["total"]["closes"][reason] == 1);
-        server.line(|line| line.contains(&format!("refused: {reason}")));
-        let mut other = Client::on(from("127.0.0.2", &server), "live", ClientRole::Idle);
-        if flag == "--max-per-address" {
-            other.expect(&Got::Connected);
-        } else {
-            other.expect_end();
+    for loops in LOOPS {
+        for (flag, reason) in [
+            ("--max-connections", "too_many_connections"),
+            ("--max-per-address", "too_many_from_address"),
+        ] {
+            let server = Server::start(&["--loops", loops, flag, "2"]);
+            let first = Client::idle(server.address());
+            let second = Client::idle(server.address());
+            let mut third = Client::with(server.address(), "live", ClientRole::Idle);
+            third.expect_end();
+            server.stats_when("the refusal", |stats| stats["total"]["closes"][reason] == 1);
+            server.line(|line| line.contains(&format!("refused: {reason}")));
+            let mut other = Client::on(from("127.0.0.2", &server), "live", ClientRole::Idle);
+            if flag == "--max-per-address" {
+                other.expect(&Got::Connected);
+            } else {
+                other.expect_end();
+            }
+            // Room again once one has gone.
+            drop(first);
+            server.stats_when("the end of one", |s| s["total"]["closes"]["peer_closed"] == 1);
+            Client::idle(server.address());
+            drop(second);
         }
-        // Room again once one has gone.
-        drop(first);
-        server.stats_when("the end of one", |s| s["total"]["closes"]["peer_closed"] == 1);
-        Client::idle(server.address());
-        drop(second);
     }
 }
 
 #[test]
 fn stream_limits_refuse_with_a_status() {
-    let rejected = "NetStream.Publish.Rejected";
-    let server = Server::start(&["--max-publishers", "1"]);
-    let mut publisher = Client::publish(server.address(), "live/one");
-    Client::begin_publish(server.address(), "live/two").expect_status(rejected);
-    publisher.end();
-    server.stats_when("the end", |stats| stats["total"]["publishers"] == 0);
-    Client::publish(server.address(), "live/two");
+    for loops in LOOPS {
+        let rejected = "NetStream.Publish.Rejected";
+        let server = Server::start(&["--loops", loops, "--max-publishers", "1"]);
+        let mut publisher = Client::publish(server.address(), "live/one");
+        Client::begin_publish(server.address(), "live/two").expect_status(rejected);
+        publisher.end();
+        server.stats_when("the end", |stats| stats["total"]["publishers"] == 0);
+        Client::publish(server.address(), "live/two");
 
-    let server = Server::start(&["--max-streams", "2"]);
-    let _publisher = Client::publish(server.address(), "live/one");
-    let waiting = Client::play(server.address(), "live/two");
-    let mut player = Client::begin_play(server.address(), "live/three");
-    player.expect_status("NetStream.Play.Failed");
-    Client::begin_publish(server.address(), "live/three").expect_status(rejected);
-    Client::play(server.address(), "live/one");
-    drop(waiting);
-    server.stats_when("the end", |stats| stats["total"]["players"] == 0);
-    Client::play(server.address(), "live/three");
+        let server = Server::start(&["--loops", loops, "--max-streams", "2"]);
+        let _publisher = Client::publish(server.address(), "live/one");
+        let waiting = Client::play(server.address(), "live/two");
+        let mut player = Client::begin_play(server.address(), "live/three");
+        player.expect_status("NetStream.Play.Failed");
+        Client::begin_publish(server.address(), "live/three").expect_status(rejected);
+        Client::play(server.address(), "live/one");
+        drop(waiting);
+        server.stats_when("the end", |stats| stats["total"]["players"] == 0);
+        Client::play(server.address(), "live/three");
+    }
 }
 
 #[test]
 fn max_message_closes_the_sender_of_a_longer_one() {
-    let server = Server::start(&["--max-message", "64K"]);
-    let mut good = Client::publish(server.address(), "live/good");
-    let mut player = Client::play(server.address(), "live/good");
-    good.video(0, &body::key(1, 64 << 10));
-    assert_eq!(body::number(&player.message().body), 1);
-    let mut bad = Client::publish(server.address(), "live/bad");
-    let bytes = bad.encode(MediaKind::Video, 0, &body::key(1, (64 << 10) + 1));
-    // The server may close before it has taken everything.
-    bad.raw(&bytes);
-    bad.expect_end();
-    server.closed_for("protocol (MessageTooLong");
-    good.video(40, &body::key(2, 100));
-    assert_eq!(body::number(&player.message().body), 2, "others do not notice");
+    for loops in LOOPS {
+        let server = Server::start(&["--loops", loops, "--max-message", "64K"]);
+        let mut good = Client::publish(server.address(), "live/good");
+        let mut player = Client::play(server.address(), "live/good");
+        good.video(0, &body::key(1, 64 << 10));
+        assert_eq!(body::number(&player.message().body), 1);
+        let mut bad = Client::publish(server.address(), "live/bad");
+        let bytes = bad.encode(MediaKind::Video, 0, &body::key(1, (64 << 10) + 1));
+        // The server may close before it has taken everything.
+        bad.raw(&bytes);
+        bad.expect_end();
+        server.closed_for("protocol (MessageTooLong");
+        good.video(40, &body::key(2, 100));
+        assert_eq!(body::number(&player.message().body), 2, "others do not notice");
+    }
 }
 
 const SMALL: [&str; 10] = [

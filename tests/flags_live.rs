@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use millrace::rtmp::amf0::Writer;
 use millrace::rtmp::session::{ClientRole, MediaKind};
-use support::{Client, Got, PATIENCE, Server, body};
+use support::{Client, Got, LOOPS, PATIENCE, Server, body};
 
 const LOST: &str = "NetStream.Play.UnpublishNotify";
 const BAD_NAME: &str = "NetStream.Publish.BadName";
@@ -59,32 +59,38 @@ fn joined(server: &Server, publisher: &mut Client, path: &str, count: usize) -> 
 
 #[test]
 fn gop_cache_decides_what_a_joiner_gets() {
-    let rows: [(&str, &[u64]); 3] = [("gop", &[1, 2, 3, 4]), ("keyframe", &[1, 4]), ("off", &[4])];
-    for (mode, wanted) in rows {
-        let server = Server::start(&["--gop-cache", mode, "--loops", "1"]);
-        let mut publisher = gop(&server, "live/gop");
-        let got = joined(&server, &mut publisher, "live/gop", wanted.len());
-        assert_eq!(got, wanted, "--gop-cache {mode}");
+    for loops in LOOPS {
+        let rows: [(&str, &[u64]); 3] =
+            [("gop", &[1, 2, 3, 4]), ("keyframe", &[1, 4]), ("off", &[4])];
+        for (mode, wanted) in rows {
+            let server = Server::start(&["--loops", loops, "--gop-cache", mode]);
+            let mut publisher = gop(&server, "live/gop");
+            let got = joined(&server, &mut publisher, "live/gop", wanted.len());
+            assert_eq!(got, wanted, "--gop-cache {mode}");
+        }
     }
 }
 
 #[test]
 fn a_gop_over_its_cap_is_not_cached() {
-    let flags = ["--loops", "1", "--gop-bytes", "64K"];
-    let server = Server::start(&flags);
-    let mut publisher = gop(&server, "live/long");
-    assert_eq!(joined(&server, &mut publisher, "live/long", 1), [4], "--gop-bytes");
+    for loops in LOOPS {
+        let flags = ["--loops", loops, "--gop-bytes", "64K"];
+        let server = Server::start(&flags);
+        let mut publisher = gop(&server, "live/long");
+        assert_eq!(joined(&server, &mut publisher, "live/long", 1), [4], "--gop-bytes");
 
-    let server = Server::start(&["--loops", "1", "--gop-ms", "100"]);
-    let mut publisher = Client::publish(server.address(), "live/old");
-    publisher.video(0, &body::avc_header(1));
-    publisher.video(0, &body::key(1, 1_000));
-    let began = server.stats_when("the keyframe", |s| s.to_string().contains("\"frames_in\":2"));
-    let began = began["at_ms"].as_u64().unwrap();
-    server.stats_when("150 ms", |stats| stats["at_ms"].as_u64().unwrap() > began + 150);
-    publisher.video(40, &body::inter(2, 1_000));
-    server.stats_when("three frames", |s| s.to_string().contains("\"frames_in\":3"));
-    assert_eq!(joined(&server, &mut publisher, "live/old", 1), [4], "--gop-ms");
+        let server = Server::start(&["--loops", loops, "--gop-ms", "100"]);
+        let mut publisher = Client::publish(server.address(), "live/old");
+        publisher.video(0, &body::avc_header(1));
+        publisher.video(0, &body::key(1, 1_000));
+        let began =
+            server.stats_when("the keyframe", |s| s.to_string().contains("\"frames_in\":2"));
+        let began = began["at_ms"].as_u64().unwrap();
+        server.stats_when("150 ms", |stats| stats["at_ms"].as_u64().unwrap() > began + 150);
+        publisher.video(40, &body::inter(2, 1_000));
+        server.stats_when("three frames", |s| s.to_string().contains("\"frames_in\":3"));
+        assert_eq!(joined(&server, &mut publisher, "live/old", 1), [4], "--gop-ms");
+    }
 }
 
 /// What a player that stops reading for a while gets of 100 frames in two GOPs, up to the first
@@ -122,7 +128,7 @@ fn max_lag_moves_a_slow_player_forward() {
 
 /// Writes that `send` causes on a server with a playing client.
 fn writes(flags: &[&str], send: impl FnOnce(&Server, &mut Client, &mut Client)) -> u64 {
-    let server = Server::start(&[&["--loops", "1"], flags].concat());
+    let server = Server::start(flags);
     let mut publisher = Client::publish(server.address(), "live/writes");
     publisher.video(0, &body::key(0, 500));
     let mut player = Client::play(server.address(), "live/writes");
@@ -156,17 +162,20 @@ fn flush_ms_and_merge_ms_decide_how_many_writes_there_are() {
             assert_eq!(body::number(&player.message().body), number);
         }
     };
-    assert_eq!(writes(&["--flush-ms", "0"], one_by_one), 20, "each in a write of its own");
+    let alone = writes(&["--loops", "1", "--flush-ms", "0"], one_by_one);
+    assert_eq!(alone, 20, "each in a write of its own");
     let audio = |_: &Server, publisher: &mut Client, player: &mut Client| {
         together(MediaKind::Audio, publisher, player);
     };
-    let collected = writes(&["--flush-ms", "10000"], audio);
-    assert!(collected <= 3, "audio rides with video: {collected} writes");
     let video = |_: &Server, publisher: &mut Client, player: &mut Client| {
         together(MediaKind::Video, publisher, player);
     };
-    let merged = writes(&["--merge-ms", "2000"], video);
-    assert!(merged <= 3, "everything waits for the others: {merged} writes");
+    for loops in LOOPS {
+        let collected = writes(&["--loops", loops, "--flush-ms", "10000"], audio);
+        assert!(collected <= 3, "audio rides with video: {collected} writes");
+        let merged = writes(&["--loops", loops, "--merge-ms", "2000"], video);
+        assert!(merged <= 3, "everything waits for the others: {merged} writes");
+    }
 }
 
 /// A publisher that vanishes without a word, and its player.
@@ -211,44 +220,48 @@ fn hold_keeps_players_for_so_long() {
 
 #[test]
 fn hold_always_keeps_players_after_an_unpublish() {
-    for flags in [&["--hold", "60", "--hold-always"][..], &["--hold", "60"]] {
-        let server = Server::start(flags);
-        let mut publisher = Client::publish(server.address(), "live/always");
-        publisher.video(0, &body::key(1, 500));
-        let mut player = Client::play(server.address(), "live/always");
-        assert_eq!(body::number(&player.message().body), 1);
-        publisher.end();
-        server.stats_when("the end", |stats| stats["total"]["publishers"] == 0);
-        if flags.contains(&"--hold-always") {
-            returns(&server, "live/always", &mut player);
-        } else {
-            player.expect_status(LOST);
+    for loops in LOOPS {
+        for flags in [&["--hold", "60", "--hold-always"][..], &["--hold", "60"]] {
+            let server = Server::start(&[&["--loops", loops], flags].concat());
+            let mut publisher = Client::publish(server.address(), "live/always");
+            publisher.video(0, &body::key(1, 500));
+            let mut player = Client::play(server.address(), "live/always");
+            assert_eq!(body::number(&player.message().body), 1);
+            publisher.end();
+            server.stats_when("the end", |stats| stats["total"]["publishers"] == 0);
+            if flags.contains(&"--hold-always") {
+                returns(&server, "live/always", &mut player);
+            } else {
+                player.expect_status(LOST);
+            }
         }
     }
 }
 
 #[test]
 fn takeover_decides_who_gets_a_name() {
-    let never = Server::start(&["--takeover", "never"]);
-    let _first = Client::publish(never.address(), "live/name");
-    Client::begin_publish(never.address(), "live/name").expect_status(BAD_NAME);
+    for loops in LOOPS {
+        let never = Server::start(&["--loops", loops, "--takeover", "never"]);
+        let _first = Client::publish(never.address(), "live/name");
+        Client::begin_publish(never.address(), "live/name").expect_status(BAD_NAME);
 
-    let always = Server::start(&["--takeover", "always"]);
-    let mut before = Client::publish(always.address(), "live/name");
-    for _ in 0..3 {
-        let next = Client::publish(always.address(), "live/name");
-        before.expect_status("NetStream.Unpublish.Success");
-        before.expect_end();
-        before = next;
+        let always = Server::start(&["--loops", loops, "--takeover", "always"]);
+        let mut before = Client::publish(always.address(), "live/name");
+        for _ in 0..3 {
+            let next = Client::publish(always.address(), "live/name");
+            before.expect_status("NetStream.Unpublish.Success");
+            before.expect_end();
+            before = next;
+        }
+
+        // From the same address at once, but not to and fro.
+        let idle = Server::start(&["--loops", loops, "--takeover", "idle"]);
+        let mut first = Client::publish(idle.address(), "live/name");
+        let mut second = Client::publish(idle.address(), "live/name");
+        first.expect_end();
+        second.video(0, &body::key(1, 500));
+        Client::begin_publish(idle.address(), "live/name").expect_status(BAD_NAME);
     }
-
-    // From the same address at once, but not to and fro.
-    let idle = Server::start(&["--takeover", "idle"]);
-    let mut first = Client::publish(idle.address(), "live/name");
-    let mut second = Client::publish(idle.address(), "live/name");
-    first.expect_end();
-    second.video(0, &body::key(1, 500));
-    Client::begin_publish(idle.address(), "live/name").expect_status(BAD_NAME);
 }
 
 #[test]

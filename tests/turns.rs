@@ -11,9 +11,7 @@ use millrace::rtmp::session::MediaKind;
 use millrace::service::publisher::ConnectionId;
 use rustix::process::Signal;
 use slab::Slab;
-use support::{Client, Server, Wire, body};
-
-const LOOPS: [&str; 2] = ["1", "3"];
+use support::{Client, LOOPS, Server, Wire, body};
 
 /// Metadata, headers and `count` video frames of `len` bytes, a keyframe first, as one stretch.
 fn stretch(publisher: &mut Client, count: u64, len: usize) -> Vec<u8> {

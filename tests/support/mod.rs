@@ -18,7 +18,7 @@ pub mod wire;
 use std::time::{Duration, Instant};
 
 pub use client::{Client, Got, Message};
-pub use server::Server;
+pub use server::{LOOPS, Server};
 pub use wire::{Arrival, Packet, Wire, connect_from};
 
 use serde_json::Value;

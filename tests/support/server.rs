@@ -12,6 +12,9 @@ use serde_json::Value;
 
 use super::{PATIENCE, eventually};
 
+/// Numbers of loops: one that does everything, and some that work together.
+pub const LOOPS: [&str; 2] = ["1", "3"];
+
 type Lines = Arc<(Mutex<Vec<String>>, Condvar)>;
 
 /// A running `millrace`; killed when dropped.
