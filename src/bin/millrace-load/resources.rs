@@ -266,10 +266,11 @@ mod tests {
     #[test]
     fn work_of_this_process_is_seen() {
         let mut meter = Meter::of(std::process::id()).unwrap();
-        let mut sum = 0_u64;
-        while meter.sample().unwrap().cpu_ns < 2_000_000 {
-            sum = std::hint::black_box((0..100_000_u64).fold(sum, u64::wrapping_add));
-        }
-        assert!(meter.sample().unwrap().rss_kib > 0);
+        let work = |_| {
+            std::hint::black_box((0..100_000_u64).fold(0, u64::wrapping_add));
+            meter.sample().unwrap()
+        };
+        let usage = (0..100_000).map(work).find(|usage| usage.cpu_ns >= 2_000_000);
+        assert!(usage.unwrap().rss_kib > 0);
     }
 }
