@@ -110,6 +110,14 @@ fn verify_every_decides_how_many_players_check_every_byte() {
 }
 
 #[test]
+fn a_file_that_is_no_flv_is_told() {
+    for (file, wanted) in [("/dev/null", "not an FLV file"), ("/nowhere", "cannot read /nowhere")] {
+        let run = load(nobody(), &["--flv", file]);
+        assert!(run.code() == Some(1) && run.text().contains(wanted), "{}", run.text());
+    }
+}
+
+#[test]
 fn help_of_every_mode_lists_its_flags() {
     for (mode, flag) in [("load", "--churn N"), ("floor", "--policy "), ("plot", "--csv FILE")] {
         let program = env!("CARGO_BIN_EXE_millrace-load");

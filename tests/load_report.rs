@@ -64,11 +64,12 @@ fn a_dash_gives_stdout_to_the_form_for_programs() {
 }
 
 #[test]
-fn a_file_that_cannot_be_written_is_told() {
+fn a_file_that_cannot_be_written_is_told_at_the_start() {
     let server = Server::start(&[]);
     let run = load(server.address(), &[&SHORT[..], &["--csv", "/nowhere/run.csv"]].concat());
     assert_eq!(run.code(), Some(1));
     assert!(run.text().contains("cannot write /nowhere/run.csv"), "{}", run.text());
+    assert_eq!(server.total("accepted"), 0, "nobody has connected");
 }
 
 /// CPU time of a process and all its threads since its start, ms.

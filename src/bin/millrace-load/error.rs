@@ -9,6 +9,8 @@ use std::path::PathBuf;
 pub(crate) enum LoadError {
     /// The file cannot be read.
     File(PathBuf, io::Error),
+    /// The result cannot be written there.
+    Output(PathBuf, io::Error),
     /// It is no FLV file, or one whose frames cannot be stamped.
     NoFlv,
     /// The kernel refused.
@@ -23,6 +25,7 @@ impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path, error) => write!(f, "cannot read {}: {error}", path.display()),
+            Self::Output(path, error) => write!(f, "cannot write {}: {error}", path.display()),
             Self::NoFlv => write!(f, "--flv: not an FLV file of single-track frames"),
             Self::System(error) => write!(f, "{error}"),
             Self::NoPublisher(why) => write!(f, "the publisher was not accepted: {why}"),

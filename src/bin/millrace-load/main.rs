@@ -45,6 +45,7 @@ mod source;
 mod stamp;
 mod streams;
 
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -99,14 +100,18 @@ fn floor(args: &[String]) -> ExitCode {
 fn run(options: &Options) -> Result<Report, LoadError> {
     // Without it fewer connections fit, which the first failed one tells.
     let _ = millrace::host::raise_nofile();
-    let file = match &options.flv {
-        Some(path) => std::fs::read(path).map_err(|error| LoadError::File(path.clone(), error))?,
-        None => Vec::new(),
-    };
-    let source = if file.is_empty() {
-        Source::synthetic(options.kbps, options.gop_ms)
-    } else {
-        Source::flv(&file).ok_or(LoadError::NoFlv)?
+    // Now rather than after hours.
+    for path in [&options.json, &options.csv].into_iter().flatten().filter(|it| !is_stdout(it)) {
+        let opened = File::options().append(true).create(true).open(path);
+        opened.map_err(|error| LoadError::Output(path.clone(), error))?;
+    }
+    let file;
+    let source = match &options.flv {
+        None => Source::synthetic(options.kbps, options.gop_ms),
+        Some(path) => {
+            file = fs::read(path).map_err(|error| LoadError::File(path.clone(), error))?;
+            Source::flv(&file).ok_or(LoadError::NoFlv)?
+        }
     };
     let mut report = Load::new(options, source)?.run()?;
     report.broken = options.promises.judge(&report);
@@ -123,10 +128,10 @@ fn finish(options: &Options, report: &Report) -> ExitCode {
         let Some(path) = path else { continue };
         let written = match is_stdout(path) {
             true => io::stdout().write_all(form.as_bytes()),
-            false => std::fs::write(path, form),
+            false => fs::write(path, form),
         };
         if let Err(error) = written {
-            return complain(&format!("cannot write {}: {error}", path.display()), 1);
+            return complain(&LoadError::Output(path.clone(), error).to_string(), 1);
         }
     }
     let text = report.text();
@@ -134,8 +139,7 @@ fn finish(options: &Options, report: &Report) -> ExitCode {
         true => io::stderr().write_all(text.as_bytes()),
         false => io::stdout().write_all(text.as_bytes()),
     };
-    let is_good = written.is_ok() && report.is_good() && report.is_valid();
-    if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if written.is_ok() && report.passes() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn print(text: &str) -> ExitCode {

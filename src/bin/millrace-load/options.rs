@@ -118,7 +118,10 @@ millrace-load: loads an RTMP server and checks what players get
 Usage: millrace-load [FLAGS]
        millrace-load floor [FLAGS]   the least that delivery costs on this machine
        millrace-load plot [FLAGS]    a picture of CSV results
-       millrace-load MODE --help";
+       millrace-load MODE --help
+
+Exit codes: 0 good and valid; 1 a promise broken, a fault that no server may have, the load over
+90 % of its core, or it could not run; 2 wrong flags.";
 
 /// Most connections of one kind.
 const PEERS_MAX: u64 = 1_000_000;

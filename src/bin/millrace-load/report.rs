@@ -106,6 +106,11 @@ impl Report {
         self.broken.is_empty()
     }
 
+    /// Whether the run may be relied on and nothing is wrong with the server.
+    pub(crate) fn passes(&self) -> bool {
+        self.is_good() && self.is_valid()
+    }
+
     fn resolution_us(&self) -> u64 {
         self.latencies.resolution_us().max(self.read_resolution_us)
     }
@@ -431,8 +436,9 @@ mod tests {
     fn a_load_that_used_more_than_90_percent_of_its_core_is_invalid() {
         let mut report = report();
         report.load.cpu_ns = 1_800_000_000;
-        assert!(report.is_valid());
+        assert!(report.is_valid() && report.passes());
         report.load.cpu_ns += 1_000_000;
+        assert!(report.is_good() && !report.passes());
         assert_eq!(field(&report, "valid"), false);
         assert!(report.text().contains("INVALID: the load used 90.0 % of its core"));
     }
