@@ -78,7 +78,7 @@ fn drained_players_are_alive_to_a_server_that_pings_the_silent() {
 fn drained_players_that_miss_frames_are_short() {
     // They read once a second, so the server leaves frames out for them; the verified one is fast.
     let server = Server::start(&["--max-lag-ms", "300"]);
-    let flags = ["--players", "4", "--kbps", "60000", "--drain-ms", "1000", "--gop-ms", "200"];
+    let flags = ["--players", "4", "--kbps", "60000", "--drain-ms", "1000", "--gop-ms", "100"];
     let run = load(server.address(), &[&flags[..], &["--time", "2", "--expect-no-gap"]].concat());
     assert!(server.total("skips") > 0);
     // The kernel's buffers may hold a second for some.

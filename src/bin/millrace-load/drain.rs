@@ -74,6 +74,7 @@ impl Drain {
     /// A player to be drained has its first keyframe.
     pub(crate) fn add(&mut self, key: usize) {
         self.parsing.push(key);
+        self.slice_us = self.slice_us.min(self.begun_us + SLICE_US);
     }
 
     /// A slow player plays; from now on it is read by the clock only.
@@ -109,7 +110,10 @@ impl Drain {
         self.credit -= share * self.round_us;
         self.left = usize::try_from(share).unwrap_or(usize::MAX);
         // A few readers are not looked at more often than they are read.
-        let few_us = if self.parsing.is_empty() { self.round_us / readers.max(1) } else { 0 };
+        let few_us = match self.parsing.is_empty() {
+            true => self.round_us.checked_div(readers).unwrap_or(0),
+            false => 0,
+        };
         self.begun_us = now_us;
         self.slice_us = now_us + SLICE_US.max(few_us).min(self.round_us);
         self.readers.len() - before
