@@ -63,8 +63,8 @@ fn main() -> ExitCode {
         _ => ("load", args.as_slice()),
     };
     match mode {
-        "load" => load(rest),
-        "floor" => floor(rest),
+        "load" => run_load(rest),
+        "floor" => run_floor(rest),
         "plot" => match plot::run(rest) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => complain(&error.to_string(), error.code()),
@@ -74,7 +74,7 @@ fn main() -> ExitCode {
 }
 
 /// Loads a server.
-fn load(args: &[String]) -> ExitCode {
+fn run_load(args: &[String]) -> ExitCode {
     match Options::parse(args) {
         Ok(Command::Run(options)) => match run(&options) {
             Ok(report) => finish(&options, &report),
@@ -86,7 +86,7 @@ fn load(args: &[String]) -> ExitCode {
 }
 
 /// Serves, to be measured.
-fn floor(args: &[String]) -> ExitCode {
+fn run_floor(args: &[String]) -> ExitCode {
     match FloorOptions::parse(args) {
         Ok(Ok(options)) => match floor::run(options) {
             Ok(()) => ExitCode::SUCCESS,
