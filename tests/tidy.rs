@@ -268,6 +268,7 @@ fn each_fixed_package_does_its_named_job() {
     let jobs = [
         ("mio::", "src/net/event_loop/"),
         ("slab::", "src/net/event_loop/"),
+        ("arrayvec::", "src/net/event_loop/"),
         ("crossbeam_channel::", "src/net/mailbox.rs"),
         ("log::", "src/net/event_loop/"),
         ("env_logger::", "src/"),

@@ -1,8 +1,9 @@
 //! One player's place in a stream log: no queue of its own, about 130 bytes.
 //!
 //! Owns where a player stands, what it wants, and every rule about where it may start, skip and
-//! end. Does not write: the owner asks for the pending bytes ([`Cursor::pending`]), writes some of
-//! them and says how many were accepted ([`Cursor::advance`]).
+//! end. Does not write: the owner asks for the pending bytes ([`Cursor::in_flight`], then
+//! [`Cursor::ahead`]), writes some of them and says how many were accepted ([`Cursor::advance`]),
+//! or that all were ([`Cursor::arrive`]).
 //!
 //! INVARIANT (N3): what a player is sent is whole messages in order; a gap begins after a whole
 //! message and ends on a resume point (a keyframe; any audio frame where there is no video).
@@ -10,7 +11,7 @@
 use std::sync::Arc;
 
 use super::frame::Frame;
-use super::log::{GopMode, StreamLog};
+use super::log::{Entry, GopMode, StreamLog};
 use super::tag::TagClass;
 use crate::budget::Budget;
 use crate::rtmp::session::MediaKind;
@@ -33,7 +34,7 @@ struct Prefix {
 
 /// Where in its prefix and log a cursor is; what [`Walk`] changes while it looks ahead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Place {
+pub struct Place {
     prefix_next: usize,
     next: u64,
     /// A keyframe has been passed: inter frames are decodable.
@@ -67,6 +68,31 @@ pub struct Pending<'a> {
     pub frame: &'a Arc<Frame>,
     /// Wire bytes of it that were accepted already.
     pub offset: usize,
+}
+
+/// The frames that lie before a cursor, in order.
+#[derive(Debug)]
+pub struct Walk<'a> {
+    cursor: &'a Cursor,
+    log: &'a StreamLog,
+    place: Place,
+}
+
+impl Walk<'_> {
+    /// Behind the last frame that this walk gave.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        self.place
+    }
+}
+
+impl<'a> Iterator for Walk<'a> {
+    type Item = Pending<'a>;
+
+    fn next(&mut self) -> Option<Pending<'a>> {
+        let frame = self.cursor.step(&mut self.place, self.log)?;
+        Some(Pending { frame, offset: 0 })
+    }
 }
 
 impl Cursor {
@@ -187,7 +213,7 @@ impl Cursor {
         if self.end.is_some() && self.wants.paused {
             return true;
         }
-        self.duration_over(log) || self.end.is_some() && self.pending(log).next().is_none()
+        self.duration_over(log) || self.end.is_some() && self.ahead(log).next().is_none()
     }
 
     /// Decides where to go on before bytes are gathered: start at a resume point, or skip to the
@@ -196,11 +222,13 @@ impl Cursor {
         if self.wants.paused {
             return;
         }
-        self.pass_unwanted(log);
-        if self.started && self.place.next >= log.head() && self.prefix.is_none() {
-            self.init_generation = Some(log.init().generation());
-            self.burst_ms = 0;
-            return;
+        if self.started && self.prefix.is_none() {
+            self.pass_unwanted(log);
+            if self.place.next >= log.head() {
+                self.init_generation = Some(log.init().generation());
+                self.burst_ms = 0;
+                return;
+            }
         }
         let fell_off = self.place.next < log.base();
         let too_slow = self.started && self.lag_ms(log, now) > lag_ms + self.burst_ms;
@@ -216,36 +244,45 @@ impl Cursor {
     /// Frames that this player does not want are behind it as soon as nothing lies before them:
     /// they are no lag, and the end of its duration may stand right after them.
     fn pass_unwanted(&mut self, log: &StreamLog) {
-        if !self.started || self.prefix.is_some() {
-            return;
-        }
-        while let Some(frame) = log.frame(self.place.next) {
+        while let Some(entry) = log.entry(self.place.next) {
             let is_end = self.end.is_some_and(|end| self.place.next >= end);
             let mut place = self.place;
-            if is_end || self.is_over(frame) || self.passes(&mut place, frame, log) {
+            if is_end || self.is_over(&entry.frame) || self.passes(&mut place, entry, log) {
                 return;
             }
             self.place = place;
         }
     }
 
-    /// Moves `place` behind `frame`, the next one; whether this player takes it.
-    fn passes(&self, place: &mut Place, frame: &Frame, log: &StreamLog) -> bool {
-        place.key_seen &= !log.begins_epoch(place.next);
+    /// Moves `place` behind `entry`, the next one; whether this player takes it.
+    fn passes(&self, place: &mut Place, entry: &Entry, log: &StreamLog) -> bool {
         place.next += 1;
-        place.key_seen |= log.opens_gop(frame);
-        self.takes(frame, place.key_seen)
+        place.key_seen &= !entry.begins_epoch;
+        place.key_seen |= log.opens_gop(&entry.frame);
+        self.takes(&entry.frame, place.key_seen)
+    }
+
+    /// The rest of the frame in flight: before everything else.
+    #[must_use]
+    pub fn in_flight(&self) -> Option<Pending<'_>> {
+        self.in_flight.as_ref().map(|(frame, offset)| Pending { frame, offset: *offset })
+    }
+
+    /// What to write behind the frame in flight, in order.
+    #[must_use]
+    pub fn ahead<'a>(&'a self, log: &'a StreamLog) -> Walk<'a> {
+        Walk { cursor: self, log, place: self.place }
     }
 
     /// What to write next, in order, starting with the rest of the frame in flight.
     pub fn pending<'a>(&'a self, log: &'a StreamLog) -> impl Iterator<Item = Pending<'a>> {
-        let in_flight =
-            self.in_flight.iter().map(|(frame, offset)| Pending { frame, offset: *offset });
-        let mut place = self.place;
-        let rest = std::iter::from_fn(move || {
-            self.step(&mut place, log).map(|frame| Pending { frame, offset: 0 })
-        });
-        in_flight.chain(rest)
+        self.in_flight().into_iter().chain(self.ahead(log))
+    }
+
+    /// The socket accepted everything pending, up to the [`Walk::place`] of [`Cursor::ahead`].
+    pub fn arrive(&mut self, place: Place) {
+        self.in_flight = None;
+        self.move_to(place);
     }
 
     /// The socket accepted `bytes` more of [`Cursor::pending`]. Returns the frames completed.
@@ -297,18 +334,16 @@ impl Cursor {
             place.prefix_next += 1;
             return Some(frame);
         }
-        loop {
-            if self.end.is_some_and(|end| place.next >= end) {
-                return None;
+        while self.end.is_none_or(|end| place.next < end) {
+            let entry = log.entry(place.next)?;
+            if self.is_over(&entry.frame) {
+                break;
             }
-            let frame = log.frame(place.next)?;
-            if self.is_over(frame) {
-                return None;
-            }
-            if self.passes(place, frame, log) {
-                return Some(frame);
+            if self.passes(place, entry, log) {
+                return Some(&entry.frame);
             }
         }
+        None
     }
 
     fn takes(&self, frame: &Frame, key_seen: bool) -> bool {
@@ -321,14 +356,14 @@ impl Cursor {
     }
 
     fn is_over(&self, frame: &Frame) -> bool {
+        let Some(limit) = self.duration_ms else { return false };
         let played = frame.timestamp().wrapping_sub(self.first_timestamp);
-        frame.kind() != MediaKind::Data
-            && self.duration_ms.is_some_and(|limit| played >= limit && played < 1 << 31)
+        frame.kind() != MediaKind::Data && played >= limit && played < 1 << 31
     }
 
     fn duration_over(&self, log: &StreamLog) -> bool {
-        let next = log.frame(self.place.next);
-        self.started && self.prefix.is_none() && next.is_some_and(|frame| self.is_over(frame))
+        let is_counted = self.duration_ms.is_some() && self.started && self.prefix.is_none();
+        is_counted && log.frame(self.place.next).is_some_and(|frame| self.is_over(frame))
     }
 
     /// Gives up everything between here and the newest resume point.

@@ -48,14 +48,15 @@ pub struct LogLimits {
     pub lag_ms: u64,
 }
 
+/// A frame in the log.
 #[derive(Debug)]
-struct Entry {
-    frame: Arc<Frame>,
+pub(super) struct Entry {
+    pub(super) frame: Arc<Frame>,
     /// Wire bytes of all frames of this log before this one.
     bytes_before: u64,
     arrived: Millis,
     /// The first frame of a publisher: inter frames after it need a keyframe of its own.
-    begins_epoch: bool,
+    pub(super) begins_epoch: bool,
 }
 
 /// See the module documentation.
@@ -167,10 +168,11 @@ impl StreamLog {
     /// tracks the other tracks' keyframes are not: they come after the main track's own.
     #[must_use]
     pub fn opens_gop(&self, frame: &Frame) -> bool {
-        let (class, tracks) = (frame.tag().class, frame.tag().tracks);
-        let is_main =
-            tracks.contains(0) || self.key_track.is_none_or(|track| tracks.contains(track));
-        frame.kind() == MediaKind::Video && class == TagClass::Keyframe && is_main
+        let tag = frame.tag();
+        let is_main = |track| tag.tracks.contains(0) || tag.tracks.contains(track);
+        tag.class == TagClass::Keyframe
+            && frame.kind() == MediaKind::Video
+            && self.key_track.is_none_or(is_main)
     }
 
     /// What comes before the first frame.
@@ -346,7 +348,7 @@ impl StreamLog {
         self.init.clear_data_frame(name);
     }
 
-    fn entry(&self, index: u64) -> Option<&Entry> {
+    pub(super) fn entry(&self, index: u64) -> Option<&Entry> {
         self.entries.get(usize::try_from(index.checked_sub(self.base)?).ok()?)
     }
 

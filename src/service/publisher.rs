@@ -130,22 +130,25 @@ impl Publisher {
         self.last_media = now;
         self.bytes += piece.bytes.len() as u64;
         *copied += piece.bytes.len() as u64;
-        let mut builder = if piece.is_first() {
+        if piece.is_first() {
             self.forget_partial(piece.slot);
-            self.begin(piece.kind, piece.timestamp, piece.length)
-        } else {
-            let Some(at) = self.partials.iter().position(|(slot, _)| *slot == piece.slot) else {
-                return Ok(None);
-            };
-            self.partials.swap_remove(at).1
-        };
-        builder.append(&piece.bytes)?;
-        if piece.is_last() {
-            self.frames += 1;
-            return Ok(Some(builder.finish()));
+            let builder = self.begin(piece.kind, piece.timestamp, piece.length);
+            self.partials.push((piece.slot, builder));
         }
-        self.partials.push((piece.slot, builder));
-        Ok(None)
+        let at = self.partials.iter().rposition(|(slot, _)| *slot == piece.slot);
+        let Some((at, (_, builder))) = at.and_then(|at| Some((at, self.partials.get_mut(at)?)))
+        else {
+            return Ok(None);
+        };
+        if let Err(error) = builder.append(&piece.bytes) {
+            self.forget_partial(piece.slot);
+            return Err(error);
+        }
+        if !piece.is_last() {
+            return Ok(None);
+        }
+        self.frames += 1;
+        Ok(Some(self.partials.swap_remove(at).1.finish()))
     }
 
     /// A whole message: data, or a part of an aggregate.

@@ -197,7 +197,7 @@ fn log_append() -> Step {
     })
 }
 
-/// Frames are appended, then each player prepares, gathers and advances.
+/// Frames are appended, then each player prepares, gathers and arrives behind them.
 fn cursor_flush(frames: usize) -> Step {
     let (mut log, mut now, frame) = log();
     let budget = budget();
@@ -207,8 +207,11 @@ fn cursor_flush(frames: usize) -> Step {
         (0..frames).for_each(|_| log.append(black_box(&frame), now));
         for cursor in &mut players {
             cursor.prepare(&mut log, 5_000, &budget, now);
-            let bytes = cursor.pending(&log).map(gather).sum();
-            cursor.advance(&log, bytes);
+            let mut ahead = cursor.ahead(&log);
+            let bytes = ahead.by_ref().map(gather).sum::<usize>();
+            let place = ahead.place();
+            black_box(bytes);
+            cursor.arrive(place);
         }
     })
 }

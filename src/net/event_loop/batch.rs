@@ -3,6 +3,8 @@
 use std::io::IoSlice;
 use std::slice::IterMut;
 
+use arrayvec::ArrayVec;
+
 use crate::limits::{WRITE_BYTES_MAX, WRITE_HEADERS_MAX, WRITE_SLICES_MAX};
 use crate::media::cursor::Pending;
 use crate::media::frame::SHARED_MSID;
@@ -13,20 +15,20 @@ use crate::rtmp::chunk::header::HEADER_BYTES_MAX;
 type Header = ([u8; HEADER_BYTES_MAX], usize);
 
 /// Room for the headers of frames that go to another msid than the one they are encoded for.
-#[derive(Debug)]
-pub(super) struct Headers([Header; WRITE_HEADERS_MAX]);
+#[derive(Debug, Default)]
+pub(super) struct Headers(ArrayVec<Header, WRITE_HEADERS_MAX>);
 
 impl Headers {
-    pub(super) fn new() -> Self {
-        Self([([0; HEADER_BYTES_MAX], 0); WRITE_HEADERS_MAX])
+    /// Without room the first frame for another msid cuts the batch.
+    pub(super) fn make_room(&mut self) {
+        while self.0.try_push(([0; HEADER_BYTES_MAX], 0)).is_ok() {}
     }
 }
 
 /// See the module documentation.
 #[derive(Debug)]
 pub(super) struct Batch<'a> {
-    slices: [IoSlice<'a>; WRITE_SLICES_MAX],
-    len: usize,
+    slices: ArrayVec<IoSlice<'a>, WRITE_SLICES_MAX>,
     bytes: usize,
     headers: IterMut<'a, Header>,
     is_cut: bool,
@@ -34,18 +36,12 @@ pub(super) struct Batch<'a> {
 
 impl<'a> Batch<'a> {
     pub(super) fn new(headers: &'a mut Headers) -> Self {
-        Self {
-            slices: [IoSlice::new(&[]); WRITE_SLICES_MAX],
-            len: 0,
-            bytes: 0,
-            headers: headers.0.iter_mut(),
-            is_cut: false,
-        }
+        Self { slices: ArrayVec::new(), bytes: 0, headers: headers.0.iter_mut(), is_cut: false }
     }
 
     /// What to write.
     pub(super) fn slices(&self) -> &[IoSlice<'a>] {
-        self.slices.get(..self.len).unwrap_or_default()
+        &self.slices
     }
 
     /// Bytes in all slices.
@@ -63,13 +59,11 @@ impl<'a> Batch<'a> {
         if bytes.is_empty() || self.is_cut {
             return 0;
         }
-        let slot = self.slices.get_mut(self.len).filter(|_| self.bytes < WRITE_BYTES_MAX);
-        let Some(slot) = slot else {
+        let has_room = self.bytes < WRITE_BYTES_MAX;
+        if !has_room || self.slices.try_push(IoSlice::new(bytes)).is_err() {
             self.is_cut = true;
             return 0;
-        };
-        *slot = IoSlice::new(bytes);
-        self.len += 1;
+        }
         self.bytes += bytes.len();
         bytes.len()
     }

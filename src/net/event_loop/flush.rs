@@ -9,12 +9,15 @@
 
 use std::io;
 
+use arrayvec::ArrayVec;
 use socket2::SockRef;
 
 use super::batch::{Batch, Headers};
 use super::input::socket_error;
 use super::{EventLoop, find, push_flush, push_ready};
 use crate::limits::{MESSAGE_STREAMS_MAX, STREAM_END_FIN_MS};
+use crate::media::cursor::Place;
+use crate::media::frame::SHARED_MSID;
 use crate::net::connection::Connection;
 use crate::rtmp::session::Status;
 use crate::service::CloseReason;
@@ -35,13 +38,12 @@ enum Flushed {
 impl EventLoop {
     /// Players whose stream is due, then one slice of the flush list.
     pub(super) fn flush_due(&mut self) {
-        let mut due = std::mem::take(&mut self.due);
-        self.live.take_due(self.now, &mut due);
-        for id in due.drain(..) {
-            let Some(connection) = find(&mut self.connections, id) else { continue };
-            push_flush(&mut self.flush, connection, id);
-        }
-        self.due = due;
+        let Self { live, connections, flush, .. } = self;
+        live.take_due(self.now, |id| {
+            if let Some(connection) = find(connections, id) {
+                push_flush(flush, connection, id);
+            }
+        });
         for _ in 0..self.shared.config.flush_slice.min(self.flush.len()) {
             let Some(id) = self.flush.pop_front() else { break };
             self.flush_connection(id);
@@ -51,12 +53,12 @@ impl EventLoop {
     }
 
     fn flush_connection(&mut self, id: ConnectionId) {
-        let lag_ms = self.shared.live.lag_ms;
         let Some(connection) = find(&mut self.connections, id) else { return };
         connection.in_flush = false;
         if connection.is_blocked {
             return;
         }
+        let lag_ms = self.shared.live.lag_ms;
         for &slot in &connection.players {
             let Some((player, log)) = self.live.player(slot) else { continue };
             let skips = player.cursor.skips();
@@ -68,7 +70,7 @@ impl EventLoop {
             Ok((written, flushed)) => {
                 connection.bytes_out += written as u64;
                 self.counters.bytes_out += written as u64;
-                self.counters.writes += u64::from(written > 0);
+                self.counters.writes += 1;
                 self.after_write(id, written, flushed);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
@@ -149,24 +151,30 @@ impl EventLoop {
 
 /// One vectored write of what a connection has pending. Returns the bytes accepted.
 fn write_pending(connection: &mut Connection, live: &mut Live) -> io::Result<(usize, Flushed)> {
-    let mut headers = Headers::new();
-    let mut batch = Batch::new(&mut headers);
-    let offered = Offered::gather(connection, live, &mut batch);
-    let (bytes, is_cut) = (batch.bytes(), batch.is_cut());
-    if bytes == 0 {
-        return Ok((0, Flushed::All));
-    }
-    // Not writev: that goes by way of the file layer and costs a twentieth more than sendmsg.
-    let socket = SockRef::from(&connection.stream);
-    let sent = match batch.slices() {
-        [slice] => socket.send(slice),
-        slices => socket.send_vectored(slices),
-    };
-    let (written, flushed) = match sent {
-        Ok(written) if written < bytes => (written, Flushed::Blocked),
-        Ok(written) => (written, if is_cut { Flushed::More } else { Flushed::All }),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => (0, Flushed::Blocked),
-        Err(error) => return Err(error),
+    let mut offered = Offered::default();
+    let (written, flushed) = {
+        let mut headers = Headers::default();
+        if goes_elsewhere(connection, live) {
+            headers.make_room();
+        }
+        let mut batch = Batch::new(&mut headers);
+        offered.gather(connection, live, &mut batch);
+        if batch.bytes() == 0 {
+            return Ok((0, Flushed::All));
+        }
+        // Not writev: that goes by way of the file layer and costs a twentieth more than sendmsg.
+        let socket = SockRef::from(&connection.stream);
+        let sent = match batch.slices() {
+            [slice] => socket.send(slice),
+            slices => socket.send_vectored(slices),
+        };
+        match sent {
+            Ok(written) if written < batch.bytes() => (written, Flushed::Blocked),
+            Ok(written) if batch.is_cut() => (written, Flushed::More),
+            Ok(written) => (written, Flushed::All),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => (0, Flushed::Blocked),
+            Err(error) => return Err(error),
+        }
     };
     offered.accept(connection, live, written);
     if flushed != Flushed::All && connection.players.len() > 1 {
@@ -176,39 +184,47 @@ fn write_pending(connection: &mut Connection, live: &mut Live) -> io::Result<(us
     Ok((written, flushed))
 }
 
+/// Whether frames go to another msid than the one they are encoded for.
+fn goes_elsewhere(connection: &Connection, live: &Live) -> bool {
+    let mut players = connection.players.iter().filter_map(|&slot| live.playing(slot));
+    players.any(|(player, _)| player.msid != SHARED_MSID)
+        || connection.rest.as_ref().is_some_and(|rest| rest.msid != SHARED_MSID)
+}
+
 /// What one write offers, in its order: bytes of each part.
 #[derive(Debug, Default)]
 struct Offered {
     /// Of the frame in flight, whether its player is still there or not.
     in_flight: usize,
     replies: usize,
-    /// By place of the player in its connection.
-    frames: [usize; MESSAGE_STREAMS_MAX],
+    /// Bytes of the frames of each player, by its place in the connection; and where they end, if
+    /// all of them fitted.
+    frames: ArrayVec<(usize, Option<Place>), MESSAGE_STREAMS_MAX>,
 }
 
 impl Offered {
-    fn gather<'a>(connection: &'a Connection, live: &'a Live, batch: &mut Batch<'a>) -> Self {
-        let mut offered = Self::default();
+    fn gather<'a>(&mut self, connection: &'a Connection, live: &'a Live, batch: &mut Batch<'a>) {
         let players = || connection.players.iter().filter_map(|&slot| live.playing(slot));
         if let Some(rest) = &connection.rest {
-            offered.in_flight += batch.push_frame(rest.pending(), rest.msid);
+            self.in_flight += batch.push_frame(rest.pending(), rest.msid);
         }
-        for (player, log) in players().filter(|(player, _)| player.cursor.is_mid_frame()) {
-            if let Some(pending) = player.cursor.pending(log).next() {
-                offered.in_flight += batch.push_frame(pending, player.msid);
+        for (player, _) in players() {
+            if let Some(pending) = player.cursor.in_flight() {
+                self.in_flight += batch.push_frame(pending, player.msid);
             }
         }
-        offered.replies = batch.push(connection.out.unsent());
-        for ((player, log), frames) in players().zip(&mut offered.frames) {
-            let in_flight = usize::from(player.cursor.is_mid_frame());
-            for pending in player.cursor.pending(log).skip(in_flight) {
-                if batch.is_cut() {
-                    return offered;
-                }
-                *frames += batch.push_frame(pending, player.msid);
+        self.replies = batch.push(connection.out.unsent());
+        for (player, log) in players().take(MESSAGE_STREAMS_MAX) {
+            let before = batch.bytes();
+            let mut ahead = player.cursor.ahead(log);
+            while !batch.is_cut()
+                && let Some(pending) = ahead.next()
+            {
+                batch.push_frame(pending, player.msid);
             }
+            let end = (!batch.is_cut()).then_some(ahead.place());
+            self.frames.push((batch.bytes() - before, end));
         }
-        offered
     }
 
     /// The socket took the first `written` bytes.
@@ -219,24 +235,33 @@ impl Offered {
             accepted
         };
         let in_flight = part(self.in_flight);
+        if in_flight > 0 {
+            Self::accept_in_flight(connection, live, in_flight);
+        }
+        connection.out.consume(part(self.replies));
+        for (&slot, &(offered, end)) in connection.players.iter().zip(&self.frames) {
+            let Some((player, log)) = live.player(slot) else { continue };
+            let accepted = part(offered);
+            match end {
+                Some(place) if accepted == offered && accepted > 0 => player.cursor.arrive(place),
+                _ => drop(player.cursor.advance(log, accepted)),
+            }
+            player.bytes += accepted as u64;
+        }
+    }
+
+    fn accept_in_flight(connection: &mut Connection, live: &mut Live, accepted: usize) {
         if let Some(rest) = &mut connection.rest {
-            rest.offset += in_flight;
+            rest.offset += accepted;
         }
         connection.rest.take_if(|rest| rest.offset >= rest.frame.wire_bytes());
         for &slot in &connection.players {
             if let Some((player, log)) = live.player(slot)
                 && player.cursor.is_mid_frame()
             {
-                player.cursor.advance(log, in_flight);
-                player.bytes += in_flight as u64;
+                player.cursor.advance(log, accepted);
+                player.bytes += accepted as u64;
             }
-        }
-        connection.out.consume(part(self.replies));
-        for (&slot, &offered) in connection.players.iter().zip(&self.frames) {
-            let Some((player, log)) = live.player(slot) else { continue };
-            let accepted = part(offered);
-            player.cursor.advance(log, accepted);
-            player.bytes += accepted as u64;
         }
     }
 }

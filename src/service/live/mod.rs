@@ -13,7 +13,7 @@ mod memory;
 mod play;
 mod publish;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use slab::Slab;
@@ -140,7 +140,8 @@ pub struct Live {
     publishers: Slab<Publisher>,
     players: Slab<Player>,
     next_generation: u64,
-    due: Vec<usize>,
+    /// Streams whose players wait to be flushed, by time: as `LocalStream::due` says.
+    due: BTreeSet<(Millis, usize)>,
     /// In order of time, because every hold takes as long.
     holding: VecDeque<Hold>,
     awaited: Vec<Awaited>,
@@ -164,7 +165,7 @@ impl Live {
             publishers: Slab::new(),
             players: Slab::new(),
             next_generation: 1,
-            due: Vec::new(),
+            due: BTreeSet::new(),
             holding: VecDeque::new(),
             awaited: Vec::new(),
             posts: Vec::new(),
@@ -229,23 +230,19 @@ impl Live {
     /// When [`Live::take_due`] or [`Live::handle_timeout`] has something to do.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Millis> {
-        let due = self.due.iter().filter_map(|&slot| self.streams.get(slot)?.due);
-        due.chain(self.holding.front().map(|hold| hold.until)).min()
+        let due = self.due.first().map(|&(at, _)| at);
+        due.into_iter().chain(self.holding.front().map(|hold| hold.until)).min()
     }
 
-    /// Appends the connections of all players whose stream is due.
-    pub fn take_due(&mut self, now: Millis, out: &mut Vec<ConnectionId>) {
-        let Self { due, streams, players, .. } = self;
-        due.retain(|&slot| {
-            let Some(stream) = streams.get_mut(slot) else { return false };
-            if stream.due.is_some_and(|due| due > now) {
-                return true;
-            }
+    /// Tells `flush` the connections of all players whose stream is due.
+    pub fn take_due(&mut self, now: Millis, mut flush: impl FnMut(ConnectionId)) {
+        while let Some(&(at, slot)) = self.due.first().filter(|(at, _)| *at <= now) {
+            self.due.remove(&(at, slot));
+            let Some(stream) = self.streams.get_mut(slot) else { continue };
             stream.due = None;
-            let connection = |&slot: &usize| players.get(slot).map(|player| player.connection);
-            out.extend(stream.players.iter().filter_map(connection));
-            false
-        });
+            let players = stream.players.iter().filter_map(|&slot| self.players.get(slot));
+            players.for_each(|player| flush(player.connection));
+        }
     }
 
     /// Ends holds that are over.
@@ -306,6 +303,7 @@ impl Live {
         if !used && stream.players.is_empty() && !stream.is_subscribed {
             let stream = self.streams.remove(slot);
             self.by_key.remove(&stream.key);
+            stream.due.map(|at| self.due.remove(&(at, slot)));
         }
     }
 
@@ -322,11 +320,14 @@ impl Live {
             MediaKind::Audio => self.config.flush_ms,
             MediaKind::Video | MediaKind::Data => 0,
         };
-        if stream.due.is_none() {
-            self.due.push(slot);
+        let at = now.plus(wait);
+        if stream.due.is_some_and(|due| due <= at) {
+            return;
         }
-        let due = now.plus(wait);
-        stream.due = Some(stream.due.map_or(due, |old| old.min(due)));
+        if let Some(later) = stream.due.replace(at) {
+            self.due.remove(&(later, slot));
+        }
+        self.due.insert((at, slot));
     }
 
     /// The stream has become live: players who were waiting are told.
