@@ -190,3 +190,67 @@ impl Bits {
         self.bytes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// NAL units with 4 bytes of length.
+    fn nals(mut bytes: &[u8]) -> Vec<&[u8]> {
+        let mut nals = Vec::new();
+        while !bytes.is_empty() {
+            let len = u32::from_be_bytes(bytes[..4].try_into().unwrap()) as usize;
+            nals.push(&bytes[4..4 + len]);
+            bytes = &bytes[4 + len..];
+        }
+        nals
+    }
+
+    fn has_start_code(nal: &[u8]) -> bool {
+        nal.windows(3).any(|three| three[0] == 0 && three[1] == 0 && three[2] < 3)
+    }
+
+    #[test]
+    fn no_slice_and_no_padding_holds_a_start_code() {
+        let mut bytes = Vec::new();
+        for number in 0..3000 {
+            Slice::Inter { number }.emit(&mut bytes);
+        }
+        Slice::Key { number: 0 }.emit(&mut bytes);
+        Slice::Key { number: 1 }.emit(&mut bytes);
+        pad_video(5000, 7, &mut bytes);
+        let nals = nals(&bytes);
+        assert_eq!(nals.len(), 3003);
+        assert!(!nals.iter().any(|nal| has_start_code(nal)));
+        assert_ne!(nals[3000], nals[3001], "neighbouring keyframes differ");
+    }
+
+    #[test]
+    fn padding_has_the_length_that_is_wanted() {
+        for len in [0, 24, 25, 30, 263, 264, 300, 1000, 70_000] {
+            let (mut video, mut audio) = (Vec::new(), Vec::new());
+            pad_video(len, 1, &mut video);
+            pad_audio(len, 1, &mut audio);
+            let least = if len < 25 { 0 } else { len - 2 };
+            assert!((least..=len).contains(&video.len()), "{len}: {}", video.len());
+            let audio_len = audio.len();
+            assert!((len.saturating_sub(200)..=len.max(SILENCE.len())).contains(&audio_len));
+            nals(&video);
+        }
+    }
+
+    #[test]
+    fn zeros_in_a_nal_unit_are_broken_up() {
+        let mut out = Vec::new();
+        emit_nal(0x41, &[0, 0, 0, 0, 0, 1, 0, 0, 4], &mut out);
+        assert_eq!(out, [0, 0, 0, 12, 0x41, 0, 0, 3, 0, 0, 3, 0, 1, 0, 0, 4]);
+    }
+
+    #[test]
+    fn numbers_are_written_in_exp_golomb() {
+        let mut bits = Bits::default();
+        // 1 010 00111 00000000100000001, then the final 1.
+        bits.golomb(0).golomb(1).golomb(6).golomb(256);
+        assert_eq!(bits.finish(), [0b1010_0011, 0b1000_0000, 0b0100_0000, 0b0110_0000]);
+    }
+}

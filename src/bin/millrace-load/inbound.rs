@@ -148,7 +148,7 @@ impl Inbound {
         }
         self.tally.verified += u64::from(self.checks_bytes);
         let is_good = |stamp: &Stamp| {
-            let is_whole = !self.checks_bytes || stamp.checksum == self.message.checksum.0;
+            let is_whole = !self.checks_bytes || stamp.checksum == self.message.checksum.value();
             is_whole && stamp.stream == self.stream
         };
         let stamp = self.message.stamp.filter(is_good);

@@ -5,7 +5,7 @@
 //!                             `-- STAMP_BYTES of ASCII, numbers in hexadecimal ----'
 //! ```
 //! It is text, so no start code can arise in it, and wrapped so that a decoder passes over it
-//! ([`Wrap`]). The checksum (FNV-1a, 64 bits) covers the whole body but itself. Sequence numbers
+//! ([`Wrap`]). The checksum (64 bits) covers the whole body but itself. Sequence numbers
 //! count audio and video frames together, so they show order and gaps of the whole stream. The time
 //! is the wall clock's, so that whoever plays may be another process of this machine.
 
@@ -57,7 +57,7 @@ pub(crate) struct Stamp {
 pub(crate) fn stream_id(name: &str) -> u32 {
     let mut checksum = Checksum::default();
     checksum.update(name.as_bytes());
-    u32::try_from(checksum.0 & 0xFFFF_FFFF).unwrap_or(0)
+    u32::try_from(checksum.value() & 0xFFFF_FFFF).unwrap_or(0)
 }
 
 impl Wrap {
@@ -108,19 +108,24 @@ impl Stamp {
         checksum.update(body);
         checksum.update(after);
         checksum.update(data);
-        emit_digits(checksum.0, 16, body);
+        emit_digits(checksum.value(), 16, body);
         body.extend_from_slice(after);
         body.extend_from_slice(data);
     }
 }
 
-/// FNV-1a over bytes in any pieces.
+/// A hash of bytes in any pieces, made of words of 8 bytes, each multiplied in as in FNV. Every
+/// step can be undone, so one changed word always changes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Checksum(pub(crate) u64);
+pub(crate) struct Checksum {
+    hash: u64,
+    /// Bytes that do not fill a word yet, and how many.
+    rest: (u64, u32),
+}
 
 impl Default for Checksum {
     fn default() -> Self {
-        Self(0xCBF2_9CE4_8422_2325)
+        Self { hash: 0xCBF2_9CE4_8422_2325, rest: (0, 0) }
     }
 }
 
@@ -134,10 +139,39 @@ impl Checksum {
     }
 
     /// The next bytes.
-    pub(crate) fn update(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
+    pub(crate) fn update(&mut self, mut bytes: &[u8]) {
+        while self.rest.1 > 0
+            && let Some((&byte, more)) = bytes.split_first()
+        {
+            self.add_byte(byte);
+            bytes = more;
         }
+        let (words, rest) = bytes.as_chunks();
+        for word in words {
+            self.add_word(u64::from_be_bytes(*word));
+        }
+        rest.iter().for_each(|&byte| self.add_byte(byte));
+    }
+
+    /// The checksum.
+    pub(crate) fn value(mut self) -> u64 {
+        let (word, count) = self.rest;
+        self.add_word(word ^ u64::from(count) << 56);
+        self.hash
+    }
+
+    fn add_byte(&mut self, byte: u8) {
+        let (word, count) = self.rest;
+        self.rest = (word << 8 | u64::from(byte), count + 1);
+        if self.rest.1 == 8 {
+            self.add_word(self.rest.0);
+            self.rest = (0, 0);
+        }
+    }
+
+    fn add_word(&mut self, word: u64) {
+        // Rotated, since a product carries nothing downwards.
+        self.hash = (self.hash ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29);
     }
 }
 
@@ -158,4 +192,67 @@ fn digits(text: &[u8]) -> Option<u64> {
         };
         Some(number << 4 | u64::from(digit))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STAMP: Stamp =
+        Stamp { stream: 0, sequence: 0x0102_0304, sent_us: 1_700_000_000_000_000, checksum: 0 };
+
+    #[test]
+    fn a_stamp_is_read_as_it_was_written_in_every_wrap() {
+        for wrap in [Wrap::Sei, Wrap::DataElement, Wrap::Nothing] {
+            let mut body = Vec::new();
+            STAMP.emit(&[0x17, 1, 0, 0, 0], wrap, b"codec data", &mut body);
+            let (stamp, at) = Stamp::parse(&body, 5, wrap).unwrap();
+            assert_eq!(Stamp { checksum: 0, ..stamp }, STAMP);
+            assert_eq!(stamp.checksum, Checksum::of_head(&body, at).value());
+            assert_eq!(Stamp::parse(&body[..at], 5, wrap), None, "cut off");
+        }
+    }
+
+    #[test]
+    fn a_stamp_holds_no_start_code() {
+        let mut body = Vec::new();
+        let nothing = Stamp { stream: 0, sequence: 0, sent_us: 0, checksum: 0 };
+        nothing.emit(&[], Wrap::Sei, b"", &mut body);
+        let nal = &body[4..];
+        assert_eq!(usize::from(body[3]), nal.len(), "the length in front");
+        assert!(!nal.windows(2).any(|pair| pair == [0, 0]), "{nal:02x?}");
+    }
+
+    #[test]
+    fn a_checksum_is_the_same_in_all_pieces_and_another_with_any_bit() {
+        let bytes: Vec<u8> = (0..40).collect();
+        let of = |bytes: &[u8]| {
+            let mut checksum = Checksum::default();
+            checksum.update(bytes);
+            checksum.value()
+        };
+        for cut in 0..bytes.len() {
+            let mut checksum = Checksum::default();
+            checksum.update(&bytes[..cut]);
+            checksum.update(&bytes[cut..cut + 1]);
+            checksum.update(&bytes[cut + 1..]);
+            assert_eq!(checksum.value(), of(&bytes), "cut at {cut}");
+            assert_ne!(of(&bytes[..cut]), of(&bytes), "{cut} bytes");
+            for bit in 0..8 {
+                let mut other = bytes.clone();
+                other[cut] ^= 1 << bit;
+                assert_ne!(of(&other), of(&bytes));
+                // The same bit again, a word on: neither undoes the other.
+                let next = (cut + 8) % other.len();
+                other[next] ^= 1 << bit;
+                assert_ne!(of(&other), of(&bytes));
+            }
+        }
+    }
+
+    #[test]
+    fn a_number_has_one_form() {
+        assert_eq!(digits(b"00FF"), Some(255));
+        assert_eq!((digits(b"00ff"), digits(b"+0FF")), (None, None));
+    }
 }
