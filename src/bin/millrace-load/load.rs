@@ -1,10 +1,12 @@
 //! The event loop of the load, and the phases of a run.
 //!
 //! ```text
-//!   Publishing -> Gathering -> Measuring -> Settling -> report
-//!   until all     until all    --time       until every player has the last frame
-//!   are accepted  have begun                and no guest is left
-//! ```
+//!   Publishing -> Gathering -> Measuring -> Leaving -> Settling -> report
+//!   until all     until all    --time       until no   until every player has
+//!   are accepted  have begun                guest is   the last frame
+//! ```                                       inside
+//! While guests leave the streams go on, for a guest of a server without a cache begins with the
+//! next keyframe; what is measured by time has ended, latencies go on.
 //! A phase that takes too long ends, so a run does whatever the server does; what is missing then
 //! shows in the report. While many sockets are ready the publishers get their turns in between, so
 //! that they are not late.
@@ -36,7 +38,7 @@ const POLL_EVENTS: usize = 1024;
 const EVENTS_PER_TURN: usize = 16;
 /// How long the publishers, and beyond its due time the last connection, may take to begin, µs.
 const START_WAIT_US: u64 = 30_000_000;
-/// How long players may take to get the last frame, µs.
+/// How long guests may take to leave, and then players to get the last frame, µs.
 const SETTLE_WAIT_US: u64 = 10_000_000;
 /// If nobody gets anything for so long after the last frame, it will not come, µs.
 const QUIET_US: u64 = 2_000_000;
@@ -48,6 +50,7 @@ enum Phase {
     Publishing,
     Gathering,
     Measuring,
+    Leaving,
     Settling,
 }
 
@@ -156,10 +159,10 @@ impl<'a> Load<'a> {
         let is_opening = match self.phase {
             Phase::Publishing => self.publishers.count() < self.options.publishers,
             Phase::Gathering => self.members.are_left(),
-            Phase::Measuring | Phase::Settling => false,
+            Phase::Measuring | Phase::Leaving | Phase::Settling => false,
         };
         // Whether everybody has everything is looked at so often.
-        let is_waiting = is_opening || self.phase == Phase::Settling;
+        let is_waiting = is_opening || matches!(self.phase, Phase::Leaving | Phase::Settling);
         let soon = is_waiting.then_some(now_us + 1000);
         let due = [self.publishers.due_us(), self.drain.due_us(), self.crowd.due_us(), soon];
         let next = due.into_iter().flatten().min().unwrap_or(u64::MAX);
@@ -188,7 +191,7 @@ impl<'a> Load<'a> {
                 Phase::Gathering if self.members.opened() < due && self.members.are_left() => {
                     self.members.open_next(&mut self.connections, &self.streams, now_us)
                 }
-                Phase::Gathering | Phase::Measuring | Phase::Settling => return,
+                Phase::Gathering | Phase::Measuring | Phase::Leaving | Phase::Settling => return,
             };
             match key {
                 Ok(_) => self.awaited += 1,
@@ -335,16 +338,20 @@ impl<'a> Load<'a> {
             }
             Phase::Measuring if is_late || self.is_publisher_lost => {
                 self.end_measuring()?;
+                self.enter(Phase::Leaving, SETTLE_WAIT_US);
+            }
+            Phase::Leaving if self.crowd.is_empty() || is_late || self.is_publisher_lost => {
+                self.end_streams();
                 self.heard = (0, now_us);
                 self.enter(Phase::Settling, SETTLE_WAIT_US);
             }
-            Phase::Measuring => {}
+            Phase::Measuring | Phase::Leaving => {}
             Phase::Settling => {
                 let bytes = self.connections.receiver.bytes;
                 if bytes != self.heard.0 {
                     self.heard = (bytes, now_us);
                 }
-                let is_quiet = now_us >= self.heard.1 + QUIET_US && self.crowd.is_empty();
+                let is_quiet = now_us >= self.heard.1 + QUIET_US;
                 return Ok(is_late || is_quiet || self.is_settled());
             }
         }
@@ -376,11 +383,14 @@ impl<'a> Load<'a> {
         self.report.bytes = self.connections.receiver.bytes - self.bytes_before;
         (self.report.load, self.report.server) = self.meters.sample()?;
         self.crowd.end();
+        Ok(())
+    }
+
+    fn end_streams(&mut self) {
         self.publishers.end();
         for (of, stream) in self.streams.iter_mut().enumerate() {
             stream.end_at(self.publishers.last_sequence(of));
         }
-        Ok(())
     }
 
     /// Whether everybody has everything, or is gone.
@@ -391,8 +401,7 @@ impl<'a> Load<'a> {
             }
             _ => true,
         };
-        self.crowd.is_empty()
-            && self.drain.are_complete(&self.connections, &self.streams)
+        self.drain.are_complete(&self.connections, &self.streams)
             && self.connections.peers.iter().all(|(_, peer)| is_settled(peer))
     }
 
