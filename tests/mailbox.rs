@@ -176,7 +176,14 @@ fn a_sleeper_never_misses_its_mail() {
             }
             let mut next = [0; SENDERS as usize];
             while next.iter().sum::<u32>() < SENDERS * ROUNDS {
+                // A letter that comes now finds its reader awake, and about to sleep.
+                meet_the_sleeper(next[0]);
+                let has_mail = !inbox.is_empty();
                 if inbox.may_sleep() {
+                    if has_mail {
+                        taken.store(u32::MAX, Ordering::Release);
+                    }
+                    assert!(!has_mail, "it sleeps with mail in its box: {next:?}");
                     let woken = bell.sleep();
                     if !woken {
                         // Lets the senders end.
@@ -190,8 +197,6 @@ fn a_sleeper_never_misses_its_mail() {
                     next[sender as usize] += 1;
                     taken.fetch_add(1, Ordering::Release);
                 }
-                // A letter that comes now finds its reader awake, and about to sleep.
-                meet_the_sleeper(next[0]);
             }
         });
     }
