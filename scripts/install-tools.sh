@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 packages=(ffmpeg rtmpdump gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good
   gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav mpv iproute2
-  nginx libnginx-mod-rtmp)
+  nginx libnginx-mod-rtmp python3 util-linux bsdextrautils)
 new_ffmpeg=imageio-ffmpeg==0.8.1
 folder=.cache/imageio
 

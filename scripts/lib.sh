@@ -294,9 +294,12 @@ run_load() {
   finish_load "$row" $own
 }
 
+# What the load of row $1 complained of.
+complaints() { grep '^BROKEN\|^first\|^INVALID\|^millrace-load' "$out/$1.txt" | tr '\n' ' '; }
+
 # The load of row $1 must have kept its promises.
 must_be_good() {
-  [ "$load_status" = 0 ] || broken "$1: $(tail -n 1 "$out/$1.txt")"
+  [ "$load_status" = 0 ] || broken "$1: $(complaints "$1")"
 }
 
 # Figure $1 of the JSON on stdin, where it stands first; empty for null.

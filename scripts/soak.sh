@@ -26,11 +26,14 @@ own_columns=who,visit
 
 # Samples until it is ended: a process of its own.
 sample_memory() {
-  local begun=$EPOCHREALTIME
+  local begun=$EPOCHREALTIME sleeper=
+  trap 'kill "$sleeper" 2>/dev/null; exit' TERM
   echo 'minutes,rss_kib,threads' > "$out/samples.csv"
   while kill -0 "$server_pid" 2>/dev/null; do
     echo "$(calculate "($EPOCHREALTIME - $begun) / 60" 4),$(resident VmRSS),$(resident Threads)"
-    sleep "$sample"
+    sleep "$sample" &
+    sleeper=$!
+    wait "$sleeper"
   done >> "$out/samples.csv"
 }
 

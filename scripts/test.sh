@@ -25,5 +25,8 @@ awk '/^test result:/ { passed += $4; failed += $6; ignored += $8 }
   END { printf "tests: %d passed, %d failed, %d ignored\n", passed, failed, ignored
         exit failed + ignored > 0 || passed == 0 }' "$log"
 
+stage "load scripts"
+scripts/smoke.sh
+
 stage "the README's commands"
 scripts/readme.sh
