@@ -257,6 +257,9 @@ impl Cursor {
     /// Moves `place` behind `entry`, the next one; whether this player takes it.
     fn passes(&self, place: &mut Place, entry: &Entry, log: &StreamLog) -> bool {
         place.next += 1;
+        if self.wants.audio && self.wants.video && place.key_seen && !entry.begins_epoch {
+            return true;
+        }
         place.key_seen &= !entry.begins_epoch;
         place.key_seen |= log.opens_gop(&entry.frame);
         self.takes(&entry.frame, place.key_seen)

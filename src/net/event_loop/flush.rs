@@ -70,7 +70,7 @@ impl EventLoop {
             Ok((written, flushed)) => {
                 connection.bytes_out += written as u64;
                 self.counters.bytes_out += written as u64;
-                self.counters.writes += 1;
+                self.counters.writes += u64::from(written > 0);
                 self.after_write(id, written, flushed);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
@@ -123,8 +123,11 @@ impl EventLoop {
             ended |= is_ending;
             self.stop_player(id, slot);
         }
+        if !ended {
+            return;
+        }
         let Some(connection) = find(&mut self.connections, id) else { return };
-        if ended && connection.players.is_empty() && connection.publishers.is_empty() {
+        if connection.players.is_empty() && connection.publishers.is_empty() {
             let down = self.shutdown.is_some();
             let reason = if down { CloseReason::Shutdown } else { CloseReason::StreamEnded };
             // At the end of the process nobody publishes again: there is nothing to wait for.
