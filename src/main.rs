@@ -20,7 +20,7 @@ use millrace::net::log_writer::LogWriter;
 use millrace::net::server::{self, ServerConfig, Shared};
 use millrace::net::supervisor::Supervisor;
 use millrace::rtmp::chunk::MessageLimits;
-use millrace::rtmp::session::SessionConfig;
+use millrace::rtmp::session::{ServerSession, SessionConfig};
 use millrace::service::directory::{DirectoryLimits, Takeover};
 use millrace::service::key::normal_app;
 use millrace::service::live::LiveConfig;
@@ -76,7 +76,7 @@ fn memory(config: &Config) -> Result<(FixedMemory, usize), Failure> {
     let fixed = config.fixed_memory(UnitBytes {
         event_loop: size_of::<EventLoop>() + POLL_EVENTS * size_of::<mio::event::Event>(),
         letter: size_of::<Message>(),
-        connection: size_of::<Connection>(),
+        connection: size_of::<Connection>() + size_of::<ServerSession>(),
     });
     let variable = config.variable_memory(fixed).map_err(|error| (error.to_string(), 2))?;
     Ok((fixed, variable))

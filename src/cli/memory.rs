@@ -9,7 +9,7 @@ pub struct UnitBytes {
     pub event_loop: usize,
     /// A place in a mailbox.
     pub letter: usize,
-    /// A connection.
+    /// A connection with its session.
     pub connection: usize,
 }
 

@@ -9,6 +9,7 @@ use mio::net::TcpStream;
 use socket2::SockRef;
 
 use super::out_queue::OutQueue;
+use super::player_slots::PlayerSlots;
 use super::ring::Ring;
 use super::slots::Slot;
 use super::timer_wheel::{Tick, Timed};
@@ -85,8 +86,8 @@ impl Rest {
 pub struct Connection {
     /// The socket, non-blocking.
     pub stream: TcpStream,
-    /// The protocol state.
-    pub session: ServerSession,
+    /// The protocol state; apart, so that what a write touches lies close together.
+    pub session: Box<ServerSession>,
     /// Own outgoing bytes.
     pub out: OutQueue,
     /// Goes before everything else.
@@ -98,7 +99,7 @@ pub struct Connection {
     /// Unanswered publish.
     pub pending: Option<Box<PendingPublish>>,
     /// Player slots, by message stream.
-    pub players: Vec<usize>,
+    pub players: PlayerSlots,
     /// Publisher slots, by message stream.
     pub publishers: Vec<(Msid, usize)>,
     /// `app` of connect.
@@ -159,9 +160,9 @@ impl Connection {
     /// # Errors
     /// [`OverBudget`]: the connection must end.
     pub fn settle(&mut self) -> Result<(), OverBudget> {
-        let players = self.players.capacity() * size_of::<usize>();
         let publishers = self.publishers.capacity() * size_of::<(Msid, usize)>();
-        let bytes = self.session.state_bytes() + players + publishers + self.app.len();
+        let bytes =
+            self.session.state_bytes() + self.players.heap_bytes() + publishers + self.app.len();
         self.charge.resize(bytes)
     }
 

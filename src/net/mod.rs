@@ -11,6 +11,7 @@ pub mod listener;
 pub mod log_writer;
 pub mod mailbox;
 pub mod out_queue;
+pub mod player_slots;
 pub mod ring;
 pub mod server;
 pub mod slots;

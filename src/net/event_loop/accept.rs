@@ -13,6 +13,7 @@ use crate::budget::Charge;
 use crate::limits::{ACCEPT_RETRY_MS, ACCEPTS_PER_TURN, GENERATION_MAX};
 use crate::net::connection::Connection;
 use crate::net::out_queue::OutQueue;
+use crate::net::player_slots::PlayerSlots;
 use crate::rtmp::session::ServerSession;
 use crate::service::CloseReason;
 use crate::service::message::LoopId;
@@ -116,6 +117,7 @@ impl EventLoop {
         let shared = &self.shared;
         let budget = Arc::clone(&shared.budget);
         let session = ServerSession::new(Arc::clone(&shared.session), budget, self.now);
+        let session = Box::new(session);
         let session_id = shared.next_session_id();
         let connection = entry.insert(Connection {
             stream,
@@ -125,7 +127,7 @@ impl EventLoop {
             ring: None,
             held: None,
             pending: None,
-            players: Vec::new(),
+            players: PlayerSlots::default(),
             publishers: Vec::new(),
             app: Box::default(),
             address,

@@ -144,7 +144,7 @@ impl EventLoop {
             end_publisher(connection, waiting, refusal, self.now);
         }
         let players = std::mem::take(&mut connection.players);
-        for &slot in &players {
+        for &slot in players.iter() {
             let Some((player, log)) = self.live.player(slot) else { continue };
             player.cursor.end_here(log);
             player.is_ending = true;
@@ -179,7 +179,7 @@ impl EventLoop {
         for (_, slot) in publishers {
             self.live.unpublish(&mut shared.directory(), slot, false, self.now);
         }
-        for slot in players {
+        for &slot in players.iter() {
             self.stop_player(id, slot);
         }
     }

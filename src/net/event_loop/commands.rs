@@ -155,7 +155,7 @@ impl EventLoop {
     pub(super) fn stop_player(&mut self, id: ConnectionId, slot: usize) {
         let shared = Arc::clone(&self.shared);
         let Some(connection) = find(&mut self.connections, id) else { return };
-        connection.players.retain(|&other| other != slot);
+        connection.players.remove(slot);
         if let Some((player, _)) = self.live.player(slot)
             && let Some((frame, offset)) = player.cursor.take_in_flight()
         {
@@ -172,7 +172,7 @@ impl EventLoop {
         change: impl FnOnce(&mut Player, &StreamLog),
     ) {
         let Some(connection) = find(&mut self.connections, id) else { return };
-        for &slot in &connection.players {
+        for &slot in connection.players.iter() {
             if let Some((player, log)) = self.live.player(slot)
                 && player.msid == msid
             {

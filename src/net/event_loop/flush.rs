@@ -59,7 +59,7 @@ impl EventLoop {
             return;
         }
         let lag_ms = self.shared.live.lag_ms;
-        for &slot in &connection.players {
+        for &slot in connection.players.iter() {
             let Some((player, log)) = self.live.player(slot) else { continue };
             let skips = player.cursor.skips();
             player.cursor.prepare(log, lag_ms, &self.shared.budget, self.now);
@@ -258,7 +258,7 @@ impl Offered {
             rest.offset += accepted;
         }
         connection.rest.take_if(|rest| rest.offset >= rest.frame.wire_bytes());
-        for &slot in &connection.players {
+        for &slot in connection.players.iter() {
             if let Some((player, log)) = live.player(slot)
                 && player.cursor.is_mid_frame()
             {

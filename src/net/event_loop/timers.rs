@@ -88,7 +88,7 @@ impl EventLoop {
         let now = self.now;
         let Some(connection) = find(&mut self.connections, id) else { return };
         let mut refused = None;
-        for &slot in &connection.players {
+        for &slot in connection.players.iter() {
             let Some((player, _)) = self.live.player(slot) else { continue };
             if player.waits_until.is_some_and(|until| until <= now) {
                 let (msid, status) = (player.msid, Status::PlayStreamNotFound);
