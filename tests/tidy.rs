@@ -273,6 +273,7 @@ fn each_fixed_package_does_its_named_job() {
         ("log::", "src/net/event_loop/"),
         ("env_logger::", "src/"),
         ("getopts::", "src/cli/"),
+        ("nix::", "src/bin/millrace-load/socket.rs"),
         ("hdrhistogram::", "src/bin/millrace-load/latency.rs"),
         ("serde_json::", "src/bin/millrace-load/report.rs"),
     ];

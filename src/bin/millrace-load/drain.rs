@@ -11,7 +11,8 @@ use crate::options::Options;
 use crate::peer::State;
 use crate::streams::Stream;
 
-/// Time between two slices of a round, µs.
+/// Time between two slices of a round, µs: with 1 ms 1000 players took a fifth more CPU, with one
+/// slice a round no less, but publishers were later.
 const SLICE_US: u64 = 5_000;
 /// Players read in one call.
 const BATCH: usize = 32;
