@@ -33,6 +33,9 @@ SCRIPTS = {
     "soak": ("who visit", 2, "memory", {"samples": "minutes rss_kib threads"}),
     "compare": ("server round", 3, "cost p99 ratios", {
         "ratios": "other figure min median max rounds"}),
+    "floor": ("server round", 2, "cost", {
+        "cost": "server min median max", "ratios": "min median max rounds"}),
+    "loops": ("case round", 4, "cost", {"ratios": "shape loops min median max rounds"}),
     "prove-memory": ("peers peak_bytes budget_bytes peak_percent rss_max_kib closed_for_memory "
                      "refused", 6, "memory", {}),
 }
@@ -123,13 +126,15 @@ def check_tables(folder, tables):
         check(rows and all(all(row.values()) for row in rows), f"{name}.csv: empty cells")
 
 
-def check_environment(folder, is_tune):
+def check_environment(folder, script):
     text = (folder / "environment.txt").read_text()
     known = dict(line.split(": ", 1) for line in text.splitlines() if ": " in line)
     for name in ENVIRONMENT:
         check(known.get(name, "").strip(), f"environment.txt: no {name}")
-    if not is_tune:
+    # The floor's script starts other servers, the advice none at all.
+    if script not in ("floor", "tune"):
         check("millrace --listen" in known.get("server", ""), "environment.txt: no server flags")
+    if script != "tune":
         check("\nload " in text, "environment.txt: no load flags")
 
 
@@ -146,6 +151,11 @@ def check_load(script, folder):
     check(found == set(pictures.split()), f"pictures: {sorted(found)}")
     for path in folder.glob("*.svg"):
         check_picture(path)
+    if script != "floor":
+        check_statistics(folder)
+
+
+def check_statistics(folder):
     for line in (folder / "server.json").read_text().splitlines():
         statistics = json.loads(line)
         for name in ("accepted", "bytes_in", "bytes_out"):
@@ -161,7 +171,7 @@ def check_tune(folder):
     for row in rows:
         check(row["name"] and row["verdict"], f"rows.csv: {row}")
         if row["kind"] == "flag":
-            shown = row["shown_by"].split(" ")[0]
+            shown = row["shown_by"].split(" ")[0].rstrip(":")
             is_script = (pathlib.Path(__file__).parent / shown).is_file()
             check(shown == "untested" or is_script, f"{row['name']}: shown by '{shown}'")
 
@@ -169,7 +179,7 @@ def check_tune(folder):
 def main():
     script, folder = sys.argv[1], pathlib.Path(sys.argv[2])
     try:
-        check_environment(folder, script == "tune")
+        check_environment(folder, script)
         if script == "tune":
             check_tune(folder)
         else:

@@ -1,10 +1,15 @@
 #!/usr/bin/env bash
-# Real clients publish and play for SECONDS (60): the rows of tests/clients.rs, all at once, with
-# one loop and with three. Prints what was compared; a difference, a lost frame or a row that is
-# too short fails.
+# Real clients publish and play for --time seconds: the rows of tests/clients.rs, all at once, with
+# one loop and with three. Prints what was compared.
+#
+# Promises: no difference, no lost frame, no row that is too short.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-seconds=${1:-60}
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+flag time 60 2 'Seconds that are compared.'
+parse "$@"
+seconds=$time
 
 scripts/install-tools.sh
 cargo test --locked --release --quiet --test clients --no-run

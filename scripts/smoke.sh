@@ -67,7 +67,7 @@ results() { # SCRIPT
   fi
 }
 
-for script in load latency churn slow idle soak compare tune prove-memory; do
+for script in load latency churn slow idle soak compare floor loops tune prove-memory; do
   began=$SECONDS
   expect 0 "$script" --smoke --out "$work/$script"
   results "$script"

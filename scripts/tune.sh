@@ -89,7 +89,7 @@ else
     "latency.sh --policy default --policy merge-ms=$merge: CPU"
 fi
 wish_flag --loops "$(allowed_cpus | wc -l)" 'a loop for each CPU' \
-  'load.sh --loops N: players at the limit; on 4 CPUs or more'
+  'loops.sh: CPU per Gbit'
 if [ "$joins" -ge 5000 ]; then
   wish_flag --accept reuseport 'the kernel spreads connections' untested
 fi
@@ -99,7 +99,7 @@ fi
 wish_flag --max-connections "$((files - 128))" 'memory for them is taken at the start' \
   'idle.sh -- --max-connections N: resident memory'
 wish_flag --notsent-lowat 128K 'a slow player is noticed early; the default' \
-  'slow.sh -- --notsent-lowat 0: beside players that never read'
+  untested
 wish_flag --blocked-timeout 10 'players that never read are closed; the default' untested
 awk -F , '{ $1 = $1; for (at = 1; at <= NF; at++) if ($at == "") $at = "-"; print }' OFS='|' "$out/rows.csv" |
   tr ';' ',' | column -t -s '|'
