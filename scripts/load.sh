@@ -22,8 +22,8 @@ flag settle 2 0 'Seconds between rows.'
 begin "$@"
 own_columns=server,loops
 
-# What one machine can hold: 128 files are for other things, 20 000 ports of each source address.
-files=$(($(ulimit -Hn) - 128))
+# What one machine can hold: 256 files are for other things, 20 000 ports of each source address.
+files=$(($(ulimit -Hn) - 256))
 if [ "$to" = 0 ] || [ "$to" -gt "$files" ]; then to=$files; fi
 
 start_server
