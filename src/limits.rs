@@ -195,6 +195,10 @@ pub const CLIENT_PARTIAL_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Connections below which `--check` finds the limit of open files too low, where
 /// `--max-connections` does not say what is wanted.
 pub const CONNECTIONS_EXPECTED: usize = 1_000;
+/// Slots for connections and for players that a loop reserves at its start: 9 MB and 4 MB of
+/// address space, memory only where they are used. A list that grows is copied, and leaves a hole
+/// of half its size.
+pub const SLOTS_RESERVED: usize = 16_384;
 /// Descriptors that `--max-connections` leaves for everything else, at least.
 pub const DESCRIPTORS_RESERVED: usize = 128;
 /// LIMIT: loops (`--loops`). Test: tests/usage.rs::wrong_values_say_what_is_wrong_and_what_is_allowed

@@ -37,7 +37,7 @@ use super::ring::RingPool;
 use super::server::Shared;
 use super::slots::{connection_id, find, token};
 use super::timer_wheel::TimerWheel;
-use crate::limits::{MAIL_PER_TURN, POLL_EVENTS};
+use crate::limits::{MAIL_PER_TURN, POLL_EVENTS, SLOTS_RESERVED};
 use crate::service::CloseReason;
 use crate::service::close_reason::CLOSE_REASONS;
 use crate::service::live::{Action, Live};
@@ -155,7 +155,7 @@ impl EventLoop {
             acceptable: Vec::new(),
             listeners: setup.listeners,
             accept_again: None,
-            connections: Slab::new(),
+            connections: Slab::with_capacity(SLOTS_RESERVED),
             next_generation: 0,
             rings,
             live,

@@ -224,6 +224,8 @@ impl ChunkReader {
         if self.streams.len() == CHUNK_STREAMS_MAX {
             return Err(ProtocolError::TooManyChunkStreams);
         }
+        // Most connections have two or three, and a list would begin with room for four.
+        self.streams.reserve_exact(1);
         self.streams.push(ChunkStream::new(csid));
         Ok(self.streams.len() - 1)
     }

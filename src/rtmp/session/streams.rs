@@ -109,6 +109,8 @@ impl MessageStreams {
     }
 
     fn add(&mut self, msid: Msid) {
+        // Most connections have one, and a list would begin with room for four.
+        self.streams.reserve_exact(1);
         self.streams.push(MessageStream { msid, used: Use::Idle, name: 0 });
     }
 

@@ -24,6 +24,7 @@ use super::message::{Epoch, LoopId, Post, SubscriptionId};
 use super::publisher::{ConnectionId, Publisher, PublisherSetup};
 use super::stream::{LocalStream, Role};
 use crate::budget::{Budget, Charge};
+use crate::limits::SLOTS_RESERVED;
 use crate::media::cursor::Cursor;
 use crate::media::log::{LogLimits, StreamLog};
 use crate::rtmp::Msid;
@@ -163,7 +164,7 @@ impl Live {
             streams: Slab::new(),
             by_key: HashMap::new(),
             publishers: Slab::new(),
-            players: Slab::new(),
+            players: Slab::with_capacity(SLOTS_RESERVED),
             next_generation: 1,
             due: BTreeSet::new(),
             holding: VecDeque::new(),
