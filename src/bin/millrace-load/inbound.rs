@@ -162,7 +162,8 @@ impl Inbound {
         self.has_begun |= tag.class == TagClass::Keyframe || !self.has_video;
         self.follow(stamp.sequence, tag.class, piece.timestamp);
         if self.checks_bytes && arrival.measured_from_us.is_some_and(|from| stamp.sent_us >= from) {
-            samples.add(stamp.sent_us, arrival);
+            let rides = self.has_video && piece.kind == MediaKind::Audio;
+            samples.add(stamp.sent_us, rides, arrival);
         }
     }
 

@@ -61,8 +61,10 @@ impl Latencies {
 /// What verified players tell of time.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Samples {
-    /// From publisher to socket.
+    /// From publisher to socket: of video, or of audio where there is no video.
     pub(crate) latencies: Latencies,
+    /// Of audio beside video, which a server may keep for the next video frame on purpose.
+    pub(crate) audio: Latencies,
     /// From socket to this program.
     pub(crate) read_delays: Latencies,
     /// So many latencies are to this program, because the kernel did not tell the arrival.
@@ -70,9 +72,10 @@ pub(crate) struct Samples {
 }
 
 impl Samples {
-    /// A frame that was sent at `sent_us`.
-    pub(crate) fn add(&mut self, sent_us: u64, arrival: Arrival) {
-        self.latencies.add(arrival.at_us.saturating_sub(sent_us));
+    /// A frame that was sent at `sent_us`; `rides`: it is audio beside video.
+    pub(crate) fn add(&mut self, sent_us: u64, rides: bool, arrival: Arrival) {
+        let latencies = if rides { &mut self.audio } else { &mut self.latencies };
+        latencies.add(arrival.at_us.saturating_sub(sent_us));
         self.read_delays.add(arrival.read_us.saturating_sub(arrival.at_us));
         self.unstamped += u64::from(!arrival.is_kernel);
     }
@@ -112,6 +115,17 @@ mod tests {
             times.add(3_000_000);
         }
         assert!((1024..=3000).contains(&times.resolution_us()), "{}", times.resolution_us());
+    }
+
+    #[test]
+    fn audio_beside_video_has_times_of_its_own() {
+        let mut samples = Samples::default();
+        let arrival = Arrival { at_us: 40_000, read_us: 41_000, ..Arrival::default() };
+        samples.add(1_000, true, arrival);
+        samples.add(38_000, false, arrival);
+        assert_eq!(samples.audio.max_ms(), Some(39.0));
+        assert_eq!(samples.latencies.max_ms(), Some(2.0));
+        assert_eq!((samples.read_delays.count(), samples.unstamped), (2, 2));
     }
 
     #[test]

@@ -54,8 +54,11 @@ pub(crate) struct Report {
     pub(crate) frames_sent: u64,
     /// Most that a publisher was late, µs.
     pub(crate) publisher_late_us: u64,
-    /// From publisher to a verified player's socket, of frames sent in the measured time.
+    /// From publisher to a verified player's socket, of frames sent in the measured time: of video,
+    /// or of audio where there is no video.
     pub(crate) latencies: Latencies,
+    /// Of audio beside video.
+    pub(crate) audio: Latencies,
     /// How far latencies may be wrong because the kernel did not tell some arrivals, µs.
     pub(crate) read_resolution_us: u64,
     /// From a verified player's socket to this program.
@@ -178,6 +181,9 @@ impl Report {
             ("latency_p999_ms", decimal(latencies.quantile_ms(0.999))),
             ("latency_max_ms", decimal(latencies.max_ms())),
             ("latency_resolution_us", self.resolution_us().into()),
+            ("audio_p50_ms", decimal(self.audio.quantile_ms(0.5))),
+            ("audio_p99_ms", decimal(self.audio.quantile_ms(0.99))),
+            ("audio_max_ms", decimal(self.audio.max_ms())),
             ("read_delay_p99_ms", decimal(self.read_delays.quantile_ms(0.99))),
             ("messages", tally.messages.into()),
             ("verified_messages", tally.verified.into()),
@@ -284,6 +290,9 @@ const LINES: &[(&str, &[&str])] = &[
             "latency_p999_ms",
             "latency_max_ms",
             "latency_resolution_us",
+            "audio_p50_ms",
+            "audio_p99_ms",
+            "audio_max_ms",
             "read_delay_p99_ms",
         ],
     ),
@@ -355,7 +364,8 @@ mod tests {
         failed,closed,join_p50_ms,join_p99_ms,join_max_ms,churn_joins,churn_failed,churn_p50_ms,\
         churn_p99_ms,churn_max_ms,storm_joins,storm_failed,storm_ms,frames_sent,\
         publisher_late_max_ms,latency_samples,latency_p50_ms,latency_p99_ms,latency_p999_ms,\
-        latency_max_ms,latency_resolution_us,read_delay_p99_ms,messages,verified_messages,gaps,\
+        latency_max_ms,latency_resolution_us,audio_p50_ms,audio_p99_ms,audio_max_ms,\
+        read_delay_p99_ms,messages,verified_messages,gaps,\
         corrupt,reordered,backward_timestamps,bad_starts,short_players,bytes,mbps,load_cpu_ms,\
         load_cpu_percent,load_rss_kib,load_voluntary_switches,load_involuntary_switches,\
         server_cpu_ms,server_cpu_percent,server_rss_kib,server_rss_max_kib,\

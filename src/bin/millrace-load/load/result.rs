@@ -63,6 +63,7 @@ impl Load<'_> {
             self.report.read_resolution_us = self.turn_us;
         }
         self.report.latencies = self.samples.latencies;
+        self.report.audio = self.samples.audio;
         self.report.read_delays = self.samples.read_delays;
         self.publishers.leave(&mut self.connections);
         self.report
