@@ -75,15 +75,15 @@ fn drained_players_are_alive_to_a_server_that_pings_the_silent() {
 }
 
 #[test]
-fn drained_players_that_miss_frames_are_short() {
-    // They read once a second, so the server leaves frames out for them; the verified one is fast.
-    let server = Server::start(&["--max-lag-ms", "300"]);
+fn frames_that_a_server_leaves_out_for_late_readers_are_seen() {
+    // All read once a second, so the server leaves frames out for them; the verified one sees gaps,
+    // and who is left out more than it is short (`tests/load_honesty.rs` counts both exactly).
+    let server = Server::start(&["--max-lag-ms", "300", "--sndbuf", "65536"]);
     let flags = ["--players", "4", "--kbps", "60000", "--drain-ms", "1000", "--gop-ms", "100"];
     let run = load(server.address(), &[&flags[..], &["--time", "2", "--expect-no-gap"]].concat());
     assert!(server.total("skips") > 0);
-    // The kernel's buffers may hold a second for some.
-    assert_eq!((run.count("gaps"), run.count("drained")), (0, 3), "{}", run.text());
-    assert!((1..=3).contains(&run.count("short_players")), "{}", run.text());
+    assert_eq!(run.count("drained"), 3, "{}", run.text());
+    assert!(run.count("gaps") + run.count("short_players") > 0, "{}", run.text());
     assert_eq!(run.code(), Some(1));
 }
 

@@ -1,5 +1,9 @@
-//! Players that are read by the clock: drained ones, whose bytes are counted and thrown away, and
-//! slow ones, which read so much a second.
+//! Players that are read by the clock: drained ones, whose bytes are counted and thrown away,
+//! verified ones, and slow ones, which read so much a second.
+//!
+//! Verified players are read as late as the drained ones, for who reads at once also acknowledges at
+//! once, and a server that waits for that would look better than it is. Events tell when
+//! something has come for them ([`Peer::note_arrival`]).
 //!
 //! A drained player parses until its stream's reference knows the frame where it stopped
 //! ([`crate::streams`]); then its socket is polled no more. Within each `--drain-ms` all are read
@@ -8,7 +12,7 @@
 
 use crate::connections::Connections;
 use crate::options::Options;
-use crate::peer::State;
+use crate::peer::{Peer, Sinks, State};
 use crate::streams::Stream;
 
 /// Time between two slices of a round, µs: with 1 ms 1000 players took a fifth more CPU, with one
@@ -52,6 +56,8 @@ struct Reader {
 enum Pace {
     /// Everything. Its received bytes less this are comparable with the reference's positions.
     All { ahead: u64 },
+    /// Everything, and it is parsed.
+    Parsed,
     /// What the time since this allows, µs.
     Slow { since_us: u64 },
 }
@@ -76,6 +82,12 @@ impl Drain {
     pub(crate) fn add(&mut self, key: usize) {
         self.parsing.push(key);
         self.slice_us = self.slice_us.min(self.begun_us + SLICE_US);
+    }
+
+    /// A player that is parsed plays; from now on it is read by the clock.
+    pub(crate) fn add_parsed(&mut self, peer: &mut Peer, key: usize) {
+        peer.is_clocked = true;
+        self.readers.push(Reader { key, pace: Pace::Parsed, spoke_us: 0 });
     }
 
     /// A slow player plays; from now on it is read by the clock only.
@@ -124,8 +136,9 @@ impl Drain {
     pub(crate) fn read_some(
         &mut self,
         connections: &mut Connections,
-        now_us: u64,
+        sinks: &mut Sinks<'_>,
         lost: &mut Vec<(usize, std::io::Error)>,
+        now_us: u64,
     ) -> bool {
         for _ in 0..BATCH.min(self.left) {
             self.left -= 1;
@@ -133,7 +146,7 @@ impl Drain {
                 self.at = 0;
             }
             let Some(reader) = self.readers.get_mut(self.at) else { break };
-            match reader.read(connections, self.slow_bytes_per_second, now_us) {
+            match reader.read(connections, self.slow_bytes_per_second, sinks, now_us) {
                 Ok(()) => self.at += 1,
                 Err(error) => {
                     lost.push((reader.key, error));
@@ -181,11 +194,14 @@ impl Reader {
         &mut self,
         connections: &mut Connections,
         bytes_per_second: u64,
+        sinks: &mut Sinks<'_>,
         now_us: u64,
     ) -> std::io::Result<()> {
         let Connections { peers, receiver, .. } = connections;
         let Some(peer) = peers.get_mut(self.key) else { return Ok(()) };
         let limit = match &mut self.pace {
+            Pace::Parsed if peer.state == State::Closed => return Ok(()),
+            Pace::Parsed => return peer.read(receiver, false, &|| now_us, sinks),
             Pace::All { .. } => usize::MAX,
             Pace::Slow { since_us } => {
                 *since_us = (*since_us).max(now_us.saturating_sub(SLOW_CARRY_US));

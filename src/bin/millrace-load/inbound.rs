@@ -74,8 +74,8 @@ pub(crate) struct Inbound {
 pub(crate) struct Arrival {
     /// In the socket, as the kernel tells, or when they were read.
     pub(crate) at_us: u64,
-    /// When they were read.
-    pub(crate) read_us: u64,
+    /// When this program saw that they are there.
+    pub(crate) seen_us: u64,
     /// Whether the kernel has told.
     pub(crate) is_kernel: bool,
     /// Frames sent before are not measured.

@@ -65,7 +65,7 @@ pub(crate) struct Samples {
     pub(crate) latencies: Latencies,
     /// Of audio beside video, which a server may keep for the next video frame on purpose.
     pub(crate) audio: Latencies,
-    /// From socket to this program.
+    /// From socket to this program, which reads later if it is told to.
     pub(crate) read_delays: Latencies,
     /// So many latencies are to this program, because the kernel did not tell the arrival.
     pub(crate) unstamped: u64,
@@ -76,7 +76,7 @@ impl Samples {
     pub(crate) fn add(&mut self, sent_us: u64, rides: bool, arrival: Arrival) {
         let latencies = if rides { &mut self.audio } else { &mut self.latencies };
         latencies.add(arrival.at_us.saturating_sub(sent_us));
-        self.read_delays.add(arrival.read_us.saturating_sub(arrival.at_us));
+        self.read_delays.add(arrival.seen_us.saturating_sub(arrival.at_us));
         self.unstamped += u64::from(!arrival.is_kernel);
     }
 }
@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn audio_beside_video_has_times_of_its_own() {
         let mut samples = Samples::default();
-        let arrival = Arrival { at_us: 40_000, read_us: 41_000, ..Arrival::default() };
+        let arrival = Arrival { at_us: 40_000, seen_us: 41_000, ..Arrival::default() };
         samples.add(1_000, true, arrival);
         samples.add(38_000, false, arrival);
         assert_eq!(samples.audio.max_ms(), Some(39.0));

@@ -221,7 +221,13 @@ impl<'a> Load<'a> {
         let switched = self.drain.begin_slice(&mut self.connections, &self.streams, now_us);
         self.awaited = self.awaited.saturating_sub(switched);
         loop {
-            let more = self.drain.read_some(&mut self.connections, now_us, &mut self.lost);
+            let mut sinks = Sinks {
+                samples: &mut self.samples,
+                streams: &mut self.streams,
+                measured_from_us: self.measured_from_us,
+            };
+            let Self { drain, connections, lost, .. } = self;
+            let more = drain.read_some(connections, &mut sinks, lost, now_us);
             for (key, error) in std::mem::take(&mut self.lost) {
                 self.close(key, &error);
             }
@@ -252,15 +258,17 @@ impl<'a> Load<'a> {
         let clock = self.clock;
         let had_begun = peer.state == State::Begun;
         let mut result = peer.flush();
-        if result.is_ok() && (event.is_readable() || event.is_read_closed() || event.is_error()) {
-            let until_empty = event.is_read_closed() || event.is_error();
+        let has_ended = event.is_read_closed() || event.is_error();
+        if result.is_ok() && peer.is_clocked && !has_ended {
+            result = peer.note_arrival(&mut self.connections.receiver, clock.now_us());
+        } else if result.is_ok() && (event.is_readable() || has_ended) {
             let mut sinks = Sinks {
                 samples: &mut self.samples,
                 streams: &mut self.streams,
                 measured_from_us: self.measured_from_us,
             };
             let receiver = &mut self.connections.receiver;
-            result = peer.read(receiver, until_empty, &|| clock.now_us(), &mut sinks);
+            result = peer.read(receiver, has_ended, &|| clock.now_us(), &mut sinks);
         }
         if let Some(code) = peer.refused.take() {
             self.report.first_failure.get_or_insert_with(|| code.clone());
@@ -288,6 +296,10 @@ impl<'a> Load<'a> {
             Role::Drained => return self.drain.add(key),
             Role::Slow => self.drain.add_slow(&mut self.connections, key, self.clock.now_us()),
             Role::Stuck => self.connections.silence(key),
+            Role::Player { .. } if self.options.drain_ms > 0 => {
+                let peer = self.connections.peers.get_mut(key);
+                peer.into_iter().for_each(|peer| self.drain.add_parsed(peer, key));
+            }
             Role::Publisher | Role::Player { .. } | Role::Idle | Role::Guest { .. } => {}
         }
         self.awaited -= 1;

@@ -87,7 +87,7 @@ const FLAGS: &[Flag] = &[
     flag(WHO, ("publishers", "N"), "1; 0 with --idle alone", "Publishers, each of its own stream; 0: play what is there.", "tests/load_who.rs::publishers_have_a_stream_each_over_which_players_are_spread"),
     flag(WHO, ("players", "N"), "100; 0 with --idle, --churn or --storm", "Players that read, spread over the streams.", "tests/load.rs::players_get_every_frame_beside_players_that_never_read"),
     flag(WHO, ("verify-every", "K"), "20", "Every K-th player checks every byte and takes latencies; 0: none does.", "tests/load_flags.rs::verify_every_decides_how_many_players_check_every_byte"),
-    flag(WHO, ("drain-ms", "MS"), "30", "Read the other players this often, without looking; 0: they parse everything.", "tests/load_who.rs::drain_ms_0_parses_every_player"),
+    flag(WHO, ("drain-ms", "MS"), "30", "Players read this often, the others without looking; 0: all read at once and parse everything.", "tests/load_who.rs::drain_ms_0_parses_every_player"),
     flag(WHO, ("stuck", "N"), "0", "Players that never read.", "tests/load.rs::players_get_every_frame_beside_players_that_never_read"),
     flag(WHO, ("slow", "N"), "0", "Players that read --slow-kbps only.", "tests/load_who.rs::slow_players_read_slow_kbps"),
     flag(WHO, ("slow-kbps", "K"), "500", "What a slow player reads, 1000 bits a second.", "tests/load_who.rs::slow_players_read_slow_kbps"),

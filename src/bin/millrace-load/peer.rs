@@ -1,5 +1,6 @@
 //! One connection of the load: socket, client session, and what it is there for.
 
+use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -10,6 +11,9 @@ use crate::inbound::{Arrival, Inbound};
 use crate::latency::Samples;
 use crate::socket::Receiver;
 use crate::streams::Stream;
+
+/// LIMIT: arrivals noted between two reads; more of them count as one, the last.
+const ARRIVALS_MAX: usize = 256;
 
 /// What a connection is there for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,8 +72,12 @@ pub(crate) struct Peer {
     pub(crate) inbound: Option<Box<Inbound>>,
     /// Nobody parses any more what it gets.
     pub(crate) is_drained: bool,
+    /// It is read by the clock; events tell only when something has come.
+    pub(crate) is_clocked: bool,
     /// Bytes received.
     pub(crate) received: u64,
+    /// What has come and is not read: bytes received with it, and when it came.
+    arrivals: VecDeque<(u64, Arrival)>,
     /// Frame that it got whole at last, and the bytes received with it.
     pub(crate) mark: Option<(u32, u64)>,
     session: ClientSession,
@@ -108,7 +116,9 @@ impl Peer {
             opened_us,
             inbound,
             is_drained: false,
+            is_clocked: false,
             received: 0,
+            arrivals: VecDeque::new(),
             mark: None,
             session,
             out,
@@ -168,7 +178,7 @@ impl Peer {
                     let read_us = now_us();
                     let arrival = Arrival {
                         at_us: input.arrived_us.unwrap_or(read_us),
-                        read_us,
+                        seen_us: read_us,
                         is_kernel: input.arrived_us.is_some(),
                         measured_from_us: sinks.measured_from_us,
                     };
@@ -185,6 +195,44 @@ impl Peer {
             }
         }
         Ok(())
+    }
+
+    /// Notes when the bytes came that wait to be read.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub(crate) fn note_arrival(&mut self, receiver: &mut Receiver, now_us: u64) -> io::Result<()> {
+        let (count, arrived_us) = match receiver.look(&self.stream) {
+            Err(error) if is_not_yet(&error) => return Ok(()),
+            seen => seen?,
+        };
+        let end = self.received + count as u64;
+        if self.arrivals.back().is_some_and(|&(last, _)| last >= end) {
+            return Ok(());
+        }
+        if self.arrivals.len() == ARRIVALS_MAX {
+            self.arrivals.pop_back();
+        }
+        let arrival = Arrival {
+            at_us: arrived_us.unwrap_or(now_us),
+            seen_us: now_us,
+            is_kernel: arrived_us.is_some(),
+            measured_from_us: None,
+        };
+        self.arrivals.push_back((end, arrival));
+        Ok(())
+    }
+
+    /// When the last byte received came; `read` is when it was read.
+    fn arrival(&mut self, read: Arrival) -> Arrival {
+        while self.arrivals.front().is_some_and(|&(end, _)| end < self.received) {
+            self.arrivals.pop_front();
+        }
+        let noted = self.arrivals.front();
+        noted.map_or(read, |&(_, noted)| Arrival {
+            measured_from_us: read.measured_from_us,
+            ..noted
+        })
     }
 
     /// Throws away up to `limit` bytes and acknowledges them; how many. `alive`: acknowledge even
@@ -241,6 +289,7 @@ impl Peer {
             match event {
                 None => return Ok(()),
                 Some(ClientEvent::Media(piece)) => {
+                    let arrival = self.arrival(arrival);
                     let Some(inbound) = &mut self.inbound else { continue };
                     inbound.take(&piece, arrival, sinks.samples);
                     if piece.is_last() {

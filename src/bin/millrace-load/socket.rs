@@ -80,25 +80,38 @@ impl Receiver {
     /// # Errors
     /// Nothing is there (`WouldBlock`), or the connection is gone.
     pub(crate) fn read(&mut self, stream: &TcpStream) -> io::Result<Received<'_>> {
+        let (count, arrived_us) = self.receive(stream, MsgFlags::empty())?;
+        self.bytes += count as u64;
+        Ok(Received {
+            bytes: self.buffer.get(..count).unwrap_or_default(),
+            arrived_us,
+            is_last: count < READ_BYTES,
+        })
+    }
+
+    /// How many bytes wait, and when the last of them came, as [`Received::arrived_us`]. They stay,
+    /// and the peer gets no acknowledgement for this.
+    ///
+    /// # Errors
+    /// Nothing is there (`WouldBlock`), or the connection is gone.
+    pub(crate) fn look(&mut self, stream: &TcpStream) -> io::Result<(usize, Option<u64>)> {
+        self.receive(stream, MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC)
+    }
+
+    fn receive(&mut self, stream: &TcpStream, flags: MsgFlags) -> io::Result<(usize, Option<u64>)> {
         let mut parts = [IoSliceMut::new(&mut self.buffer)];
-        let flags = MsgFlags::empty();
         let message =
             recvmsg::<()>(stream.as_raw_fd(), &mut parts, Some(&mut self.control), flags)?;
-        let count = message.bytes;
         let arrived =
             message.cmsgs().ok().into_iter().flatten().find_map(|control| match control {
                 ControlMessageOwned::ScmTimestampns(time) => Some(Duration::from(time)),
                 _ => None,
             });
-        if count == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        let arrived_us = arrived.and_then(|time| u64::try_from(time.as_micros()).ok());
+        match message.bytes {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            count => Ok((count, arrived_us)),
         }
-        self.bytes += count as u64;
-        Ok(Received {
-            bytes: self.buffer.get(..count).unwrap_or_default(),
-            arrived_us: arrived.and_then(|time| u64::try_from(time.as_micros()).ok()),
-            is_last: count < READ_BYTES,
-        })
     }
 
     /// Throws away up to `limit` bytes; how many.
