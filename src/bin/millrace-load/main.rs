@@ -24,10 +24,6 @@ mod drain;
 mod error;
 mod flags;
 mod floor;
-mod floor_dialogue;
-mod floor_flags;
-mod floor_report;
-mod floor_ring;
 mod inbound;
 mod latency;
 mod load;
@@ -50,7 +46,6 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use error::LoadError;
-use floor_flags::FloorOptions;
 use load::Load;
 use options::{Command, Options, is_stdout};
 use report::Report;
@@ -87,7 +82,7 @@ fn run_load(args: &[String]) -> ExitCode {
 
 /// Serves, to be measured.
 fn run_floor(args: &[String]) -> ExitCode {
-    match FloorOptions::parse(args) {
+    match floor::Options::parse(args) {
         Ok(Ok(options)) => match floor::run(options) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => complain(&error.to_string(), 1),
