@@ -47,6 +47,7 @@ impl EventLoop {
                 self.discard_input(id);
             } else {
                 self.read(id);
+                self.flush_handshake(id);
             }
         }
     }
