@@ -1,6 +1,7 @@
 //! A chart as SVG: axes with round ticks, grid, legend, lines or bars.
 //!
-//! Owns the drawing only: [`plot`](crate::plot) makes the series. Entry point: [`Chart::svg`].
+//! Owns the drawing only: [`plot`](crate::plot) makes the series. Entry point: [`Chart::svg`]. Ends and
+//! ticks of the axes: [`axis`].
 //!
 //! ```text
 //!   title
@@ -11,7 +12,11 @@
 //! Numbers along x make lines, words make groups of bars. A point that an axis cannot show (not a
 //! number, or not above 0 on a logarithmic axis) is left out.
 
+mod axis;
+
 use std::fmt::Write;
+
+use axis::Axis;
 
 const WIDTH: f64 = 960.0;
 const PLOT_HEIGHT: f64 = 380.0;
@@ -56,94 +61,8 @@ pub(crate) struct Chart {
     pub(crate) series: Vec<Series>,
 }
 
-/// From which to which value an axis goes, and where its ticks are.
-#[derive(Debug, Clone, PartialEq)]
-struct Axis {
-    from: f64,
-    to: f64,
-    ticks: Vec<f64>,
-    is_log: bool,
-}
-
-impl Axis {
-    /// Ends at round values around `values`, with about `wanted` ticks.
-    fn linear(values: impl Iterator<Item = f64>, wanted: f64) -> Self {
-        let (low, high) = values.fold((f64::MAX, f64::MIN), |(l, h), v| (l.min(v), h.max(v)));
-        let (low, high) = if low <= high { (low, high) } else { (0.0, 1.0) };
-        let high = if high > low { high } else { low + low.abs().max(1.0) };
-        let step = round_step((high - low) / wanted);
-        let (first, last) = ((low / step).floor(), (high / step).ceil());
-        let ticks = count_up(first, last).map(|n| n * step).collect();
-        Self { from: first * step, to: last * step, ticks, is_log: false }
-    }
-
-    /// Ticks at 1, 2 and 5 times the powers of ten.
-    fn log(values: impl Iterator<Item = f64>) -> Self {
-        let positive = values.filter(|value| *value > 0.0);
-        let (low, high) = positive.fold((f64::MAX, f64::MIN), |(l, h), v| (l.min(v), h.max(v)));
-        let (low, high) = if low <= high { (low, high) } else { (1.0, 10.0) };
-        let powers = count_up(low.log10().floor(), high.log10().ceil());
-        let all: Vec<f64> =
-            powers.flat_map(|power| [1.0, 2.0, 5.0].map(|n| n * 10_f64.powf(power))).collect();
-        let from = all.iter().copied().take_while(|t| *t <= low).last().unwrap_or(low);
-        let to = all.iter().copied().find(|t| *t >= high && *t > from).unwrap_or(high);
-        let ticks = all.into_iter().filter(|t| (from..=to).contains(t)).collect();
-        Self { from, to, ticks, is_log: true }
-    }
-
-    /// 0 at the beginning, 1 at the end.
-    fn place(&self, value: f64) -> f64 {
-        if self.is_log {
-            (value / self.from).ln() / (self.to / self.from).ln()
-        } else {
-            (value - self.from) / (self.to - self.from)
-        }
-    }
-
-    /// A tick as people write it: no more decimals than the ticks need, thousands apart.
-    fn label(&self, tick: f64) -> String {
-        let step = match self.ticks[..] {
-            _ if self.is_log => tick,
-            [first, second, ..] => second - first,
-            _ => 1.0,
-        };
-        let mut decimals = 0;
-        while decimals < 9 && step * 10_f64.powi(decimals) < 0.999 {
-            decimals += 1;
-        }
-        // A negative zero is no number for people.
-        grouped(&format!("{:.*}", usize::try_from(decimals).unwrap_or(0), tick + 0.0))
-    }
-}
-
-/// Whole numbers from `first` to `last`.
-fn count_up(first: f64, last: f64) -> impl Iterator<Item = f64> {
-    std::iter::successors(Some(first), |n| Some(n + 1.0)).take_while(move |n| *n <= last).take(1000)
-}
-
-/// The smallest of 1, 2, 5 times a power of ten that is not below `step`.
-fn round_step(step: f64) -> f64 {
-    let power = 10_f64.powf(step.log10().floor());
-    let fits = [1.0, 2.0, 5.0].into_iter().find(|n| n * power >= step * 0.9999);
-    fits.unwrap_or(10.0) * power
-}
-
-/// `12345.6` as `12 345.6`, the space a narrow one.
-fn grouped(number: &str) -> String {
-    let whole = number.find('.').unwrap_or(number.len());
-    let mut text = String::new();
-    for (at, digit) in number.char_indices() {
-        let left = whole.saturating_sub(at);
-        if at < whole && left.is_multiple_of(3) && text.ends_with(|c: char| c.is_ascii_digit()) {
-            text.push('\u{202f}');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 /// Text that may stand in XML: escaped, and without the letters XML has not.
-pub(crate) fn escape(text: &str) -> String {
+fn escape(text: &str) -> String {
     let mut out = String::new();
     for letter in text.chars() {
         match letter {
@@ -452,31 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn ticks_are_round_and_enclose_the_values() {
-        let axis = |low: f64, high: f64| Axis::linear([low, high].into_iter(), 6.0);
-        assert_eq!(axis(0.0, 97.3).ticks, [0.0, 20.0, 40.0, 60.0, 80.0, 100.0]);
-        assert_eq!(axis(-3.0, 4.0).ticks, [-4.0, -2.0, 0.0, 2.0, 4.0]);
-        let small = axis(0.0, 0.7);
-        let labels: Vec<String> = small.ticks.iter().map(|tick| small.label(*tick)).collect();
-        assert_eq!(labels, ["0.0", "0.2", "0.4", "0.6", "0.8"]);
-        let large = axis(0.0, 9000.0);
-        assert_eq!(large.label(8000.0), "8\u{202f}000");
-        assert_eq!(grouped("-1234567.25"), "-1\u{202f}234\u{202f}567.25");
-        // One value, or none at all, still makes an axis.
-        for axis in [axis(5.0, 5.0), Axis::linear(std::iter::empty(), 6.0)] {
-            assert!(axis.from < axis.to && axis.ticks.len() >= 2, "{axis:?}");
-        }
-    }
-
-    #[test]
-    fn a_log_axis_has_decades_and_leaves_out_what_is_not_above_zero() {
-        let axis = Axis::log([0.0, -5.0, 100.0, 9000.0].into_iter());
-        assert_eq!(axis.ticks, [100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10_000.0]);
-        assert!((axis.place(1000.0) - 0.5).abs() < 1e-9, "1000 is halfway from 100 to 10 000");
-        assert!(axis.place(100.0).abs() < 1e-9);
-        let one = Axis::log([300.0].into_iter());
-        assert_eq!((one.from, one.to), (200.0, 500.0));
-        assert!(Axis::log(std::iter::empty()).ticks.len() >= 2);
+    fn what_an_axis_cannot_show_is_left_out() {
         let points = [(0.0, 1.0), (10.0, 1.0), (f64::NAN, 1.0), (100.0, f64::NAN)];
         let mut chart = chart(vec![series("a", &points)]);
         assert_eq!(chart.svg().matches("<circle").count(), 2);
