@@ -242,10 +242,14 @@ fn distinct(cells: &[&str]) -> Vec<String> {
 fn without_unit(column: &str) -> (String, &'static str) {
     let unit = UNITS.iter().find(|(end, _)| column.ends_with(end));
     let (end, unit) = unit.copied().unwrap_or(("", ""));
-    // A name that is nothing but its unit stays as it is.
-    let name = column.strip_suffix(end).filter(|name| !name.is_empty()).unwrap_or(column);
-    let name = if unit.starts_with("CPU") { format!("{name} cpu") } else { name.to_owned() };
-    (name.replace('_', " ").trim().to_owned(), unit)
+    let name = column.strip_suffix(end).unwrap_or(column).replace('_', " ");
+    let name = match (name.trim(), unit.starts_with("CPU")) {
+        (name, true) => format!("{name} cpu").trim().to_owned(),
+        // A name that is nothing but its unit stays as it is.
+        ("", false) => column.replace('_', " "),
+        (name, false) => name.to_owned(),
+    };
+    (name, unit)
 }
 
 #[cfg(test)]
@@ -270,6 +274,16 @@ mod tests {
         assert_eq!(left.points, [(100.0, 1.5), (200.0, 2.5)]);
         assert_eq!(right.points, [(100.0, 10.0), (200.0, 20.0)]);
         assert_eq!((chart.x_label.as_str(), chart.categories.len()), ("players", 0));
+    }
+
+    #[test]
+    fn names_say_what_is_measured_and_no_unit_twice() {
+        let of = without_unit;
+        assert_eq!(of("cpu_ms_per_gbit"), ("cpu".into(), "CPU-ms/Gbit"));
+        assert_eq!(of("both_cpu_ms_per_gbit"), ("both cpu".into(), "CPU-ms/Gbit"));
+        assert_eq!(of("server_cpu_ms"), ("server cpu".into(), "CPU-ms"));
+        assert_eq!(of("mbps"), ("mbps".into(), "Mbit/s"));
+        assert_eq!(of("round"), ("round".into(), ""));
     }
 
     #[test]
