@@ -131,7 +131,8 @@ pub fn help() -> String {
 
 /// What `--help` says besides flags.
 const AFTER_FLAGS: &str = "
-Sizes take K, M, G (binary).
+Sizes take K, M, G (binary). Times are seconds, or a number with ms, s or m. As a timeout 0 is
+never, as a limit it is unlimited.
 
 Signals:
   SIGTERM, SIGINT  refuse new sessions, tell publishers and players, end within --grace;
@@ -159,7 +160,9 @@ pub fn readme_table() -> String {
     text
 }
 
-fn wrap(text: &str, width: usize) -> Vec<String> {
+/// Lines of `text` that are at most `width` wide, where no word is longer.
+#[must_use]
+pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
         let last = lines.last().map_or(0, String::len);

@@ -9,6 +9,6 @@ pub mod memory;
 pub mod values;
 
 pub use config::{Command, Config, Host};
-pub use flags::FLAGS;
+pub use flags::{FLAGS, wrap};
 pub use memory::{FixedMemory, UnitBytes};
 pub use values::UsageError;

@@ -7,8 +7,8 @@ use std::fmt::Write;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use millrace::cli::UsageError;
 use millrace::cli::values::duration_ms;
+use millrace::cli::{UsageError, wrap};
 
 /// One flag.
 #[derive(Debug, Clone, Copy)]
@@ -185,7 +185,9 @@ pub(crate) fn help(usage: &str, table: &[Flag]) -> String {
             default => format!(" [{default}]"),
         };
         let _ = writeln!(text, "{}", format!("  --{} {}", flag.name, flag.value).trim_end());
-        let _ = writeln!(text, "          {}{default}", flag.help);
+        for line in wrap(&format!("{}{default}", flag.help), 90) {
+            let _ = writeln!(text, "          {line}");
+        }
     }
     text
 }
