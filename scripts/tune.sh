@@ -73,9 +73,12 @@ if [ -d /proc/irq ] && grep -q 'virtio.*-input\|-TxRx\|eth\|ens' /proc/interrupt
   finding host 'IRQs of the network card' "$(grep -c 'virtio.*-input\|-TxRx\|eth\|ens' /proc/interrupts) queues" \
     'one queue a loop or CPUs that no loop is pinned to' 'look yourself' '/proc/irq/*/smp_affinity_list'
 fi
+check=ok
+lines=$("$binaries/millrace" --check --listen 127.0.0.1:0 "${server_flags[@]}" 2>/dev/null) || check=LOOK
+[ -n "$lines" ] || wrong "millrace refuses '${server_flags[*]}'; see its --help"
 while IFS= read -r line; do
-  finding host 'millrace --check' "$line" '' LOOK ''
-done < <("$binaries/millrace" --check --listen 127.0.0.1:0 "${server_flags[@]}" 2>/dev/null || true)
+  finding host 'millrace --check' "$line" '' "$check" ''
+done <<< "$lines"
 
 wish_flag() { # NAME VALUE WHY SHOWN-BY
   finding flag "$1" '' "$2" "$3" "$4"
