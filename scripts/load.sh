@@ -24,10 +24,13 @@ own_columns=server,loops
 
 # What one machine can hold: 256 files are for other things, 20 000 ports of each source address.
 files=$(($(ulimit -Hn) - 256))
-if [ "$to" = 0 ] || [ "$to" -gt "$files" ]; then to=$files; fi
+limit="$to players, as --to asked"
+if [ "$to" = 0 ] || [ "$to" -gt "$files" ]; then
+  to=$files
+  limit="$to players, the most that the hard limit of open files (ulimit -Hn) allows"
+fi
 
 start_server
-limit="$to players, the most that were asked for or that files allow"
 steps=$(for power in 1 10 100 1000 10000; do
   for step in 10 15 20 30 40 50 70; do echo $((step * power)); done
 done)
@@ -61,7 +64,7 @@ done
 note "limit: $limit"
 echo "the curve ends at $limit"
 
-where="$kbps kbit/s each, $loops loop(s)"
+where="$kbps kbit/s each, loops: $loops"
 draw cpu rows --x players --y server_cpu_percent,load_cpu_percent --title "CPU: $where"
 draw latency rows --x players --y latency_p50_ms,latency_p99_ms --title "Latency: $where"
 draw throughput rows --x players --y mbps --y2 cpu_ms_per_gbit --title "Throughput: $where"
