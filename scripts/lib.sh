@@ -110,6 +110,10 @@ begin() {
   trap 'exit 130' INT
   trap 'exit 143' TERM
   environment > "$out/environment.txt"
+  if [ "$(wc -l < <(allowed_cpus))" -le "$loops" ]; then
+    echo "$script.sh: --loops $loops leave the load no CPU of its own: both are slower for it" |
+      tee -a "$out/environment.txt" >&2
+  fi
 }
 
 # CPUs this process may use, a line each.
@@ -368,5 +372,9 @@ verdict() {
     echo "$failures promises broken"
     exit 1
   fi
-  echo 'every promise held'
+  if [ "$smoke" = 1 ]; then
+    echo 'every promise held that --smoke judges: it is too short for ratios and latencies'
+  else
+    echo 'every promise held'
+  fi
 }
