@@ -4,6 +4,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+if [ "${1:-}" = --help ]; then
+  sed -n '2,/^[^#]/s/^# \?//p' "$0"
+  exit 0
+fi
 if [ "${1:-}" != --count ]; then
   exec cargo bench --locked --bench micro -- "$@"
 fi

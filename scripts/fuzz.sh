@@ -36,6 +36,10 @@ fuzz() {
     exit 0
 }
 
+if [ "${1:-}" = --help ]; then
+    sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
+    exit 0
+fi
 seconds=${1:-}
 case $seconds in
     '' | *[!0-9]* | 0*) fail "usage: scripts/fuzz.sh SECONDS [TARGET...]" ;;
