@@ -82,7 +82,9 @@ mod tests {
         slots.rotate_left(1);
         slots.remove(3);
         assert_eq!(*slots, [2, 4, 5, 1]);
-        [9, 4, 5, 1, 2].map(|slot| slots.remove(slot));
+        for slot in [9, 4, 5, 1, 2] {
+            slots.remove(slot);
+        }
         assert!(slots.is_empty());
         slots.push(7);
         slots.remove(9);
