@@ -155,7 +155,7 @@ fn holds_of_names_that_are_published_again_are_forgotten() {
     let mut live = Live::new(LoopId(0), config);
     let key = StreamKey::new(b"live", b"name").unwrap();
     let claim = Claim { on: LoopId(0), address: [127, 0, 0, 1].into(), asked: Millis(0) };
-    let who = (ConnectionId { slot: 0, generation: 1 }, Msid(1));
+    let who = (ConnectionId::new(0, 1), Msid(1));
     for round in 0..1_000 {
         let now = Millis(round);
         let answer = live.publish(&mut directory, &key, who, claim, now);

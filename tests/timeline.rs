@@ -53,7 +53,7 @@ fn live(id: usize, budget: &Arc<Budget>) -> Live {
 fn publish(live: &mut Live, directory: &mut Directory, on: usize) -> usize {
     let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let claim = Claim { on: LoopId(on), address, asked: NOW };
-    let who = (ConnectionId { slot: 1, generation: 1 }, Msid(1));
+    let who = (ConnectionId::new(1, 1), Msid(1));
     match live.publish(directory, &key(), who, claim, NOW) {
         PublishAnswer::Ready(slot) => slot,
         other => panic!("{other:?}"),
@@ -61,7 +61,7 @@ fn publish(live: &mut Live, directory: &mut Directory, on: usize) -> usize {
 }
 
 fn play(live: &mut Live, directory: &mut Directory) -> usize {
-    let who = (ConnectionId { slot: 2, generation: 1 }, Msid(1));
+    let who = (ConnectionId::new(2, 1), Msid(1));
     match live.play(directory, &key(), who, None, NOW) {
         PlayAnswer::Accepted(slot) => slot,
         PlayAnswer::Refused(status, text) => panic!("{status:?} {text}"),

@@ -232,12 +232,12 @@ impl Slot for Tenant {
 #[test]
 fn a_stale_generation_finds_nobody() {
     let mut slots = Slab::new();
-    let first = ConnectionId { slot: slots.insert(Tenant { generation: 1 }), generation: 1 };
+    let first = ConnectionId::new(slots.insert(Tenant { generation: 1 }), 1);
     assert!(find(&mut slots, first).is_some());
-    slots.remove(first.slot);
+    slots.remove(first.slot());
     assert!(find(&mut slots, first).is_none(), "the slot is empty");
-    let second = ConnectionId { slot: slots.insert(Tenant { generation: 2 }), generation: 2 };
-    assert_eq!(second.slot, first.slot);
+    let second = ConnectionId::new(slots.insert(Tenant { generation: 2 }), 2);
+    assert_eq!(second.slot(), first.slot());
     assert!(find(&mut slots, first).is_none(), "somebody else lives there now");
     assert!(find(&mut slots, second).is_some());
 }
@@ -246,7 +246,7 @@ fn a_stale_generation_finds_nobody() {
 fn a_token_carries_slot_and_generation_and_is_never_a_listeners() {
     for generation in [0, 1, GENERATION_MAX - 1, GENERATION_MAX] {
         for slot in [0, 7, 0xFFFF_FFFF] {
-            let id = ConnectionId { slot, generation };
+            let id = ConnectionId::new(slot, generation);
             assert_eq!(connection_id(token(id)), id);
             // Listeners and the waker have the largest numbers.
             assert!(token(id).0 < usize::MAX - 65_536, "{id:?}");

@@ -177,7 +177,7 @@ impl Connection {
     /// Its name outside the loop.
     #[must_use]
     pub fn id(&self, slot: usize) -> ConnectionId {
-        ConnectionId { slot, generation: self.generation }
+        ConnectionId::new(slot, self.generation)
     }
 
     /// Acknowledge at once.

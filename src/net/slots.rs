@@ -18,16 +18,16 @@ pub trait Slot {
 #[must_use]
 pub fn connection_id(token: Token) -> ConnectionId {
     let generation = u32::try_from(token.0 >> 32).unwrap_or(0);
-    ConnectionId { slot: token.0 & 0xFFFF_FFFF, generation }
+    ConnectionId::new(token.0 & 0xFFFF_FFFF, generation)
 }
 
 /// The token of a connection.
 #[must_use]
 pub fn token(id: ConnectionId) -> Token {
-    Token(id.slot | (id.generation as usize) << 32)
+    Token(id.slot() | (id.generation as usize) << 32)
 }
 
 /// Who is called `id`, if it is still there.
 pub fn find<T: Slot>(slots: &mut Slab<T>, id: ConnectionId) -> Option<&mut T> {
-    slots.get_mut(id.slot).filter(|slot| slot.generation() == id.generation)
+    slots.get_mut(id.slot()).filter(|slot| slot.generation() == id.generation)
 }

@@ -109,7 +109,7 @@ mod tests {
     ) -> ConnectionId {
         let tick = TimerWheel::tick(Millis(deadline), Millis(0));
         let slot = slots.insert(Tenant { generation, timer: Some(tick) });
-        let id = ConnectionId { slot, generation };
+        let id = ConnectionId::new(slot, generation);
         wheel.insert(tick, id);
         id
     }
@@ -121,7 +121,7 @@ mod tests {
                 let (mut wheel, mut slots) = (TimerWheel::default(), Slab::new());
                 let tick = TimerWheel::tick(deadline, now);
                 let slot = slots.insert(Tenant { generation: 1, timer: Some(tick) });
-                let id = ConnectionId { slot, generation: 1 };
+                let id = ConnectionId::new(slot, 1);
                 wheel.insert(tick, id);
                 let expired = wheel.expired(&mut slots, now);
                 assert!(expired.is_none(), "deadline {deadline:?} at {now:?}");
@@ -136,9 +136,9 @@ mod tests {
         for deadline in [400, 200] {
             let (mut wheel, mut slots) = (TimerWheel::default(), Slab::new());
             let first = moves_in(&mut slots, &mut wheel, 1, 200);
-            slots.remove(first.slot);
+            slots.remove(first.slot());
             let second = moves_in(&mut slots, &mut wheel, 2, deadline);
-            assert_eq!(second.slot, first.slot);
+            assert_eq!(second.slot(), first.slot());
             let mut met = Vec::new();
             for now in [200, 300, 400, 500].map(Millis) {
                 while let Some(ids) = wheel.expired(&mut slots, now) {
@@ -146,7 +146,7 @@ mod tests {
                 }
             }
             assert_eq!(met, [(second, deadline)], "at its own deadline, once");
-            assert_eq!(slots[second.slot].timer, None);
+            assert_eq!(slots[second.slot()].timer, None);
         }
     }
 
@@ -155,11 +155,11 @@ mod tests {
         let (mut wheel, mut slots) = (TimerWheel::default(), Slab::new());
         let id = moves_in(&mut slots, &mut wheel, 1, 900);
         let tick = TimerWheel::tick(Millis(300), Millis(0));
-        slots[id.slot].timer = Some(tick);
+        slots[id.slot()].timer = Some(tick);
         wheel.insert(tick, id);
         assert_eq!(wheel.expired(&mut slots, Millis(300)), Some(vec![id]));
         let tick = TimerWheel::tick(Millis(1500), Millis(300));
-        slots[id.slot].timer = Some(tick);
+        slots[id.slot()].timer = Some(tick);
         wheel.insert(tick, id);
         assert_eq!(wheel.expired(&mut slots, Millis(900)), Some(Vec::new()));
         assert_eq!(wheel.expired(&mut slots, Millis(1500)), Some(vec![id]));

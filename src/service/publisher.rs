@@ -17,10 +17,24 @@ use crate::time::Millis;
 /// A connection of this loop: slab slot and generation (N6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId {
-    /// Slot in the loop's slab.
-    pub slot: usize,
+    slot: u32,
     /// Generation of the slot.
     pub generation: u32,
+}
+
+impl ConnectionId {
+    /// The connection in a slot. 8 bytes, because every list of a loop has one for each player.
+    #[must_use]
+    pub fn new(slot: usize, generation: u32) -> Self {
+        debug_assert!(u32::try_from(slot).is_ok(), "descriptors are fewer");
+        Self { slot: u32::try_from(slot).unwrap_or(u32::MAX), generation }
+    }
+
+    /// Slot in the loop's slab.
+    #[must_use]
+    pub fn slot(self) -> usize {
+        self.slot as usize
+    }
 }
 
 /// See the module documentation.

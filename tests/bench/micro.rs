@@ -157,7 +157,7 @@ fn frame_build() -> Step {
 fn publisher_piece() -> Step {
     let body = body::inter(1, BODY_BYTES);
     let setup = PublisherSetup { chunk_size: LARGE, budget: budget() };
-    let connection = ConnectionId { slot: 0, generation: 1 };
+    let connection = ConnectionId::new(0, 1);
     let grant = (Epoch(1), Arc::default());
     let mut publisher = Publisher::new(connection, Msid(1), 0, grant, &setup, Millis(0));
     let mut copied = 0;

@@ -180,7 +180,7 @@ impl World {
 
     fn connection(&mut self) -> (usize, ConnectionId) {
         self.connections += 1;
-        (self.connections, ConnectionId { slot: self.connections, generation: 1 })
+        (self.connections, ConnectionId::new(self.connections, 1))
     }
 
     pub fn add_publisher(&mut self) {
@@ -207,7 +207,7 @@ impl World {
         let publisher = &mut publishers[at];
         assert_eq!(publisher.state, State::Waits);
         let live = &mut loops[publisher.on].live;
-        let who = (ConnectionId { slot: publisher.connection, generation: 1 }, MSID);
+        let who = (ConnectionId::new(publisher.connection, 1), MSID);
         let claim =
             Claim { on: LoopId(publisher.on), address: publisher.address, asked: publisher.asked };
         let slot = match live.publish(directory, &stream_key(publisher.key), who, claim, *now) {
@@ -396,12 +396,12 @@ impl World {
     }
 
     fn give_up(&mut self, on: usize, id: ConnectionId) {
-        let at = self.publishers.iter().position(|p| p.on == on && p.connection == id.slot);
+        let at = self.publishers.iter().position(|p| p.on == on && p.connection == id.slot());
         self.leave(at.unwrap(), false);
     }
 
     fn publisher(&mut self, on: usize, id: ConnectionId) -> Option<&mut Publisher> {
-        self.publishers.iter_mut().find(|p| p.on == on && p.connection == id.slot)
+        self.publishers.iter_mut().find(|p| p.on == on && p.connection == id.slot())
     }
 
     /// Final ends of a stream so far.

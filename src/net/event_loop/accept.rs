@@ -107,7 +107,7 @@ impl EventLoop {
         let Accepted { mut stream, address } = accepted;
         let entry = self.connections.vacant_entry();
         self.next_generation = (self.next_generation + 1) % GENERATION_MAX;
-        let id = ConnectionId { slot: entry.key(), generation: self.next_generation };
+        let id = ConnectionId::new(entry.key(), self.next_generation);
         let interest = Interest::READABLE | Interest::WRITABLE;
         if let Err(error) = self.poll.registry().register(&mut stream, token(id), interest) {
             log::error!("registering a connection failed: {error}");

@@ -21,7 +21,7 @@ impl EventLoop {
         if find(&mut self.connections, id).is_none() {
             return;
         }
-        let connection = self.connections.remove(id.slot);
+        let connection = self.connections.remove(id.slot());
         let reason = connection.closing.as_ref().map_or(reason, |closing| closing.reason);
         if let Some(ring) = connection.ring {
             self.rings.give_back(ring);

@@ -82,7 +82,7 @@ impl EventLoop {
     }
 
     fn session_id(&self, id: ConnectionId) -> Option<u64> {
-        let connection = self.connections.get(id.slot)?;
+        let connection = self.connections.get(id.slot())?;
         (connection.generation == id.generation).then_some(connection.session_id)
     }
 }
