@@ -18,7 +18,9 @@ mkdir -p "$(dirname "$log")"
 # Most socket tests wait for deadlines rather than compute.
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-6}
 if ! cargo test --locked --no-fail-fast >"$log" 2>&1; then
-  grep -vE '^test .* ok$' "$log" | tail -n 200
+  # What failed and why, before anything else.
+  awk '/^failures:$/ { shown = 1 } /^test result:/ { shown = 0 } shown || /FAILED$/' "$log"
+  tail -n 30 "$log"
   exit 1
 fi
 awk '/^test result:/ { passed += $4; failed += $6; ignored += $8 }

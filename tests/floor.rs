@@ -8,6 +8,7 @@ use std::time::Duration;
 use millrace::rtmp::session::MediaKind;
 use rustix::process::Signal;
 use serde_json::Value;
+use socket2::SockRef;
 use support::{Client, Got, Message, Server, body};
 
 const PLAYERS: usize = 20;
@@ -53,9 +54,9 @@ fn series() -> Vec<MediaKind> {
     frames.into_iter().map(|(_, kind)| kind).collect()
 }
 
-/// Sends the series in groups of frames that the policy brings to the players together; the next
-/// group follows when everybody has got the one before, so that time plays no part. Returns writes
-/// and bytes per player.
+/// Sends the series in groups of frames that the policy brings to the players together, each in one
+/// write, and the next when everybody has got the one before, so that time plays no part. Returns
+/// writes and bytes per player.
 fn delivery(server: &Server, groups: &[&[MediaKind]]) -> (f64, f64) {
     let mut publisher = publisher(server);
     let mut players: Vec<Client> =
@@ -66,14 +67,17 @@ fn delivery(server: &Server, groups: &[&[MediaKind]]) -> (f64, f64) {
     let mut number = 0;
     for group in groups {
         let first = number + 1;
-        for kind in *group {
+        let mut bytes = Vec::new();
+        for &kind in *group {
             number += 1;
             let timestamp = u32::try_from(number * 14).unwrap();
-            match kind {
-                MediaKind::Audio => publisher.audio(timestamp, &body::audio(number, 300)),
-                _ => publisher.video(timestamp, &body::inter(number, 3_000)),
-            }
+            let body = match kind {
+                MediaKind::Audio => body::audio(number, 300),
+                _ => body::inter(number, 3_000),
+            };
+            bytes.extend(publisher.encode(kind, timestamp, &body));
         }
+        assert!(publisher.raw(&bytes));
         for player in &mut players {
             assert!((first..=number).all(|number| next_number(player) == number));
         }
@@ -124,7 +128,7 @@ fn floor_and_server_write_the_same_for_the_same_policy() {
 
 #[test]
 fn the_floor_keeps_audio_for_video_but_not_for_ever() {
-    let floor = Server::floor(&["--flush-ms", "300"]);
+    let floor = Server::floor(&["--flush-ms", "2000"]);
     let mut publisher = publisher(&floor);
     let mut player = Client::play(floor.address(), PATH);
     publisher.video(0, &body::key(0, 500));
@@ -158,10 +162,11 @@ fn a_player_that_the_floors_ring_overtakes_goes_on_at_a_keyframe() {
     let floor = Server::floor(&["--policy", "each"]);
     let mut publisher = publisher(&floor);
     let mut late = Client::play(floor.address(), PATH);
+    // Nothing but reading opens its window.
+    SockRef::from(&late.stream).set_recv_buffer_size(64 * 1024).unwrap();
     let mut reader = Client::play(floor.address(), PATH);
     let mut publish = |number: u64| {
-        let make =
-            if number.is_multiple_of(100) || number > COUNT { body::key } else { body::inter };
+        let make = if number == 0 || number > COUNT { body::key } else { body::inter };
         publisher.video(u32::try_from(number * 33).unwrap(), &make(number, 2_000));
         assert_eq!(next_number(&mut reader), number);
     };
