@@ -9,7 +9,7 @@ use mio::net::TcpStream;
 
 use crate::inbound::{Arrival, Inbound};
 use crate::latency::Samples;
-use crate::socket::Receiver;
+use crate::socket::{self, Receiver};
 use crate::streams::Stream;
 
 /// LIMIT: arrivals noted between two reads; more of them count as one, the last.
@@ -154,6 +154,9 @@ impl Peer {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
+        }
+        if self.sent > 0 && matches!(self.role, Role::Player { .. } | Role::Drained) {
+            socket::acknowledge_reads(&self.stream);
         }
         self.out.clear();
         self.sent = 0;
@@ -342,4 +345,42 @@ impl Peer {
 /// Empty, full, or not connected yet.
 fn is_not_yet(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::TcpListener;
+
+    use millrace::rtmp::session::ClientRole;
+    use socket2::SockRef;
+
+    use super::*;
+
+    #[test]
+    fn a_player_that_answers_still_acknowledges_what_it_reads() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        let config = ClientConfig {
+            app: b"live".to_vec(),
+            tc_url: Vec::new(),
+            flash_ver: Vec::new(),
+            digest: false,
+            chunk_size: 4096,
+            role: ClientRole::Play { name: b"load".to_vec() },
+        };
+        let stream = TcpStream::from_std(stream);
+        let mut peer = Peer::new(stream, (Role::Drained, 0), None, Arc::new(config), 0);
+        peer.flush().unwrap();
+        let mut hello = [0; 1537];
+        server.read_exact(&mut hello).unwrap();
+        server.write_all(b"answer").unwrap();
+        let mut receiver = Receiver::new();
+        while peer.discard(&mut receiver, usize::MAX, false).unwrap() == 0 {}
+        peer.out.extend_from_slice(b"answer to it");
+        peer.flush().unwrap();
+        assert!(SockRef::from(&peer.stream).tcp_quickack().unwrap());
+    }
 }

@@ -41,6 +41,16 @@ pub(crate) fn connect(server: SocketAddr, source: u8) -> io::Result<TcpStream> {
     }
 }
 
+/// Makes the kernel acknowledge what is read when it is read, as for a player that only plays.
+///
+/// Whoever has sent something seems interactive to it: it then waits with acknowledgements until
+/// it has waited 40 ms in vain, which happens to the players of one server sooner than of another,
+/// and until then the server's CPU does what is the reader's work.
+pub(crate) fn acknowledge_reads(stream: &TcpStream) {
+    // Figures are less alike without it, nothing else.
+    let _ = SockRef::from(stream).set_tcp_quickack(true);
+}
+
 /// What reads from all sockets; counts their bytes.
 #[derive(Debug)]
 pub(crate) struct Receiver {
