@@ -13,7 +13,7 @@ pub(crate) const HEIGHT: u16 = 240;
 const MACROBLOCKS: u32 = WIDTH as u32 / 16 * (HEIGHT as u32 / 16);
 
 /// AudioSpecificConfig: AAC-LC, 44 100 Hz, two channels.
-const AUDIO_CONFIG: [u8; 2] = [0x12, 0x10];
+pub(crate) const AUDIO_CONFIG: [u8; 2] = [0x12, 0x10];
 /// A channel pair of silence (no scale factor band in use), END, up to the byte.
 const SILENCE: [u8; 6] = [0x21, 0, 0, 0, 0, 0x1C];
 /// Least bytes of an SEI message of user data: its UUID.
@@ -82,11 +82,6 @@ pub(crate) fn avc_config() -> Vec<u8> {
     let [_, _, sequence @ ..] = &sequence[..] else { return Vec::new() };
     let [_, _, picture @ ..] = &picture[..] else { return Vec::new() };
     [&[1, 0x42, 0xC0, 0x1E, 0xFF, 0xE1], sequence, &[1], picture].concat()
-}
-
-/// AudioSpecificConfig.
-pub(crate) fn aac_config() -> [u8; 2] {
-    AUDIO_CONFIG
 }
 
 /// Appends an SEI NAL unit of about `len` bytes; nothing where that is too short for one.

@@ -69,7 +69,6 @@ pub(crate) struct Load<'a> {
     /// Publishers and members that have neither begun nor failed.
     awaited: usize,
     drain: Drain,
-    lost: Vec<(usize, io::Error)>,
     crowd: Crowd,
     phase: Phase,
     /// When the phase began, and when it ends at the latest, µs.
@@ -108,7 +107,6 @@ impl<'a> Load<'a> {
             source,
             awaited: 0,
             drain: Drain::new(options),
-            lost: Vec::new(),
             crowd: Crowd::new(options, members.has_video()),
             phase: Phase::Publishing,
             phase_us: (now_us, now_us + START_WAIT_US + options.opening_us(options.publishers)),
@@ -226,9 +224,9 @@ impl<'a> Load<'a> {
                 streams: &mut self.streams,
                 measured_from_us: self.measured_from_us,
             };
-            let Self { drain, connections, lost, .. } = self;
-            let more = drain.read_some(connections, &mut sinks, lost, now_us);
-            for (key, error) in std::mem::take(&mut self.lost) {
+            let mut lost = Vec::new();
+            let more = self.drain.read_some(&mut self.connections, &mut sinks, &mut lost, now_us);
+            for (key, error) in lost {
                 self.close(key, &error);
             }
             if !more {

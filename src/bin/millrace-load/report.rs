@@ -35,11 +35,11 @@ pub(crate) struct Report {
     /// Bit rate of each synthetic source, 1000 bits a second; `None` for a file.
     pub(crate) kbps: Option<u64>,
     /// Players and idle connections that got what they came for.
-    pub(crate) joined: usize,
+    pub(crate) joined: u64,
     /// Those that did not.
-    pub(crate) failed: usize,
+    pub(crate) failed: u64,
     /// Connections that were lost afterwards, publishers included.
-    pub(crate) closed: usize,
+    pub(crate) closed: u64,
     /// From connecting to the first keyframe, of players.
     pub(crate) joins: Latencies,
     /// Joins of the churn that succeeded.
@@ -241,12 +241,10 @@ impl Report {
         let fields = self.fields();
         let mut text = String::new();
         for (title, names) in LINES {
-            let of_line =
-                fields.iter().filter(|(name, value)| names.contains(name) && !value.is_null());
-            let of_line: Vec<_> = of_line.collect();
-            if of_line.iter().any(|(_, value)| value.as_f64() != Some(0.0)) {
+            let of_line = || fields.iter().filter(|(name, it)| names.contains(name) && !it.is_null());
+            if of_line().any(|(_, value)| value.as_f64() != Some(0.0)) {
                 let shown: Vec<String> =
-                    of_line.iter().map(|(name, value)| figure(title, name, value)).collect();
+                    of_line().map(|(name, value)| figure(title, name, value)).collect();
                 // Writing to a string does not fail, here and below.
                 let _ = writeln!(text, "{title:<8} {}", shown.join(", "));
             }

@@ -199,7 +199,7 @@ fn synthetic_headers() -> Vec<Header> {
     let (width, height) = (f64::from(codec::WIDTH), f64::from(codec::HEIGHT));
     writer.key(b"width").number(width).key(b"height").number(height).end();
     let video = [&[0x17, 0, 0, 0, 0][..], &codec::avc_config()].concat();
-    let audio = [&[0xAF, 0][..], &codec::aac_config()].concat();
+    let audio = [&[0xAF, 0][..], &codec::AUDIO_CONFIG].concat();
     vec![
         Header { kind: MediaKind::Data, body: metadata },
         Header { kind: MediaKind::Video, body: video },

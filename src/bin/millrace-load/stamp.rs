@@ -9,6 +9,8 @@
 //! count audio and video frames together, so they show order and gaps of the whole stream. The time
 //! is the wall clock's, so that whoever plays may be another process of this machine.
 
+use std::io::Write;
+
 use millrace::media::tag::{Codec, Tag};
 use millrace::rtmp::session::MediaKind;
 
@@ -101,14 +103,14 @@ impl Stamp {
         body.extend_from_slice(tag_header);
         body.extend_from_slice(before);
         body.extend_from_slice(MAGIC);
-        emit_digits(u64::from(self.stream), 8, body);
-        emit_digits(u64::from(self.sequence), 8, body);
-        emit_digits(self.sent_us, 16, body);
+        let Self { stream, sequence, sent_us, .. } = self;
+        // Writing to memory does not fail, here and below.
+        let _ = write!(body, "{stream:08X}{sequence:08X}{sent_us:016X}");
         let mut checksum = Checksum::default();
         checksum.update(body);
         checksum.update(after);
         checksum.update(data);
-        emit_digits(checksum.value(), 16, body);
+        let _ = write!(body, "{:016X}", checksum.value());
         body.extend_from_slice(after);
         body.extend_from_slice(data);
     }
@@ -172,13 +174,6 @@ impl Checksum {
     fn add_word(&mut self, word: u64) {
         // Rotated, since a product carries nothing downwards.
         self.hash = (self.hash ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29);
-    }
-}
-
-fn emit_digits(number: u64, count: u32, out: &mut Vec<u8>) {
-    for place in (0..count).rev() {
-        let digit = u8::try_from(number >> (4 * place) & 0xF).unwrap_or(0);
-        out.push(if digit < 10 { b'0' + digit } else { b'A' + digit - 10 });
     }
 }
 

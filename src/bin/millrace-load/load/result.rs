@@ -42,10 +42,10 @@ impl Load<'_> {
         self.crowd.give_up(&mut self.connections, &mut self.report);
         self.streams.iter_mut().for_each(Stream::settle);
         for (_, peer) in &self.connections.peers {
-            self.report.failed += usize::from(peer.state == State::Starting);
+            self.report.failed += u64::from(peer.state == State::Starting);
             let is_player = peer.inbound.is_some();
             let has_joined = peer.join_us.filter(|_| is_player || peer.role == Role::Idle);
-            self.report.joined += usize::from(has_joined.is_some());
+            self.report.joined += u64::from(has_joined.is_some());
             if let Some(join_us) = has_joined.filter(|_| is_player) {
                 self.report.joins.add(join_us);
             }
