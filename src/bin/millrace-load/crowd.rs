@@ -156,12 +156,13 @@ impl Crowd {
         connections.remove(key);
     }
 
-    /// Whoever is inside has failed.
-    pub(crate) fn give_up(&mut self, connections: &mut Connections, report: &mut Report) {
-        self.expire(connections, report, u64::MAX);
-    }
-
-    fn expire(&mut self, connections: &mut Connections, report: &mut Report, now_us: u64) {
+    /// Those who wait too long have failed.
+    pub(crate) fn expire(
+        &mut self,
+        connections: &mut Connections,
+        report: &mut Report,
+        now_us: u64,
+    ) {
         while let Some(&(opened_us, key)) = self.inside.front() {
             let peer = connections.peers.get(key).filter(|peer| peer.opened_us == opened_us);
             let guest = peer.and_then(|peer| match peer.role {

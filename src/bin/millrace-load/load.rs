@@ -23,7 +23,6 @@ use crate::connections::Connections;
 use crate::crowd::Crowd;
 use crate::drain::Drain;
 use crate::error::LoadError;
-use crate::latency::Samples;
 use crate::members::Members;
 use crate::options::Options;
 use crate::peer::{Role, Sinks, State};
@@ -81,7 +80,6 @@ pub(crate) struct Load<'a> {
     /// The longest time that events waited for their turn, µs.
     turn_us: u64,
     is_publisher_lost: bool,
-    samples: Samples,
     report: Report,
     /// This process, and the server's.
     meters: Meters,
@@ -115,7 +113,6 @@ impl<'a> Load<'a> {
             heard: (0, 0),
             turn_us: 0,
             is_publisher_lost: false,
-            samples: Samples::default(),
             report: members.report(options),
             meters: Meters::new(options.server_pid)?,
             progress: Progress::new(options.quiet),
@@ -185,8 +182,7 @@ impl<'a> Load<'a> {
                     let key = self.connections.open(Role::Publisher, of, None, now_us);
                     let id = self.streams.get(of).map_or(0, |stream| stream.id);
                     let source = self.source.for_stream(id);
-                    self.publishers.add(*key.as_ref().unwrap_or(&usize::MAX), source);
-                    key
+                    key.inspect(|&key| self.publishers.add(key, source))
                 }
                 Phase::Gathering if self.members.opened() < due && self.members.are_left() => {
                     self.members.open_next(&mut self.connections, &self.streams, now_us)
@@ -220,7 +216,7 @@ impl<'a> Load<'a> {
         self.awaited = self.awaited.saturating_sub(switched);
         loop {
             let mut sinks = Sinks {
-                samples: &mut self.samples,
+                samples: &mut self.report.samples,
                 streams: &mut self.streams,
                 measured_from_us: self.measured_from_us,
             };
@@ -261,7 +257,7 @@ impl<'a> Load<'a> {
             result = peer.note_arrival(&mut self.connections.receiver, clock.now_us());
         } else if result.is_ok() && (event.is_readable() || has_ended) {
             let mut sinks = Sinks {
-                samples: &mut self.samples,
+                samples: &mut self.report.samples,
                 streams: &mut self.streams,
                 measured_from_us: self.measured_from_us,
             };

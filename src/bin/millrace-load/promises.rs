@@ -2,6 +2,7 @@
 //!
 //! [`Promises::judge`] lists what a run broke: of these, and of what no run may do.
 
+use crate::latency::Samples;
 use crate::report::Report;
 
 /// Promises that were asked for.
@@ -27,11 +28,11 @@ impl Promises {
     /// What did not hold, a sentence each.
     pub(crate) fn judge(&self, report: &Report) -> Vec<String> {
         let mut broken = always(report);
-        let longest = [report.latencies.max_ms(), report.audio.max_ms()].into_iter().flatten();
-        let longest = longest.reduce(f64::max);
+        let Samples { latencies, audio, .. } = &report.samples;
+        let longest = [latencies.max_ms(), audio.max_ms()].into_iter().flatten().reduce(f64::max);
         let limits = [
-            ("latency p99", "ms", report.latencies.quantile_ms(0.99), self.p99_ms),
-            ("latency p99.9", "ms", report.latencies.quantile_ms(0.999), self.p999_ms),
+            ("latency p99", "ms", latencies.quantile_ms(0.99), self.p99_ms),
+            ("latency p99.9", "ms", latencies.quantile_ms(0.999), self.p999_ms),
             ("latency max", "ms", longest, self.max_ms),
             ("join p99", "ms", report.joins.quantile_ms(0.99), self.join_ms),
             (
@@ -87,7 +88,7 @@ mod tests {
 
     fn report() -> Report {
         let mut report = Report { time_us: 1_000_000, ..Report::default() };
-        for times in [&mut report.latencies, &mut report.joins] {
+        for times in [&mut report.samples.latencies, &mut report.joins] {
             (1..=1000).for_each(|ms| times.add(ms * 1000));
         }
         report.server = Some(Usage { cpu_ns: 500_000_000, ..Usage::default() });
@@ -118,7 +119,7 @@ mod tests {
     #[test]
     fn audio_beside_video_counts_for_the_longest_only() {
         let mut report = report();
-        report.audio.add(3_000_000);
+        report.samples.audio.add(3_000_000);
         let most = |most| Promises { max_ms: Some(most), ..Promises::default() };
         assert_eq!(most(2999.0).judge(&report).len(), 1);
         assert_eq!(most(3000.0).judge(&report), [""; 0]);

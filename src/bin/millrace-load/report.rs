@@ -7,7 +7,7 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use crate::inbound::Tally;
-use crate::latency::{Latencies, ms};
+use crate::latency::{Latencies, Samples, ms};
 use crate::resources::Usage;
 
 /// So large a share of its core makes the load a part of what it measures, percent.
@@ -54,15 +54,10 @@ pub(crate) struct Report {
     pub(crate) frames_sent: u64,
     /// Most that a publisher was late, µs.
     pub(crate) publisher_late_us: u64,
-    /// From publisher to a verified player's socket, of frames sent in the measured time: of video,
-    /// or of audio where there is no video.
-    pub(crate) latencies: Latencies,
-    /// Of audio beside video.
-    pub(crate) audio: Latencies,
+    /// Times of verified players, of frames sent in the measured time.
+    pub(crate) samples: Samples,
     /// How far latencies may be wrong because the kernel did not tell some arrivals, µs.
     pub(crate) read_resolution_us: u64,
-    /// From a verified player's socket to this program.
-    pub(crate) read_delays: Latencies,
     /// Sums over all players.
     pub(crate) tally: Tally,
     /// Players whose first frame was not a keyframe.
@@ -115,7 +110,7 @@ impl Report {
     }
 
     fn resolution_us(&self) -> u64 {
-        self.latencies.resolution_us().max(self.read_resolution_us)
+        self.samples.latencies.resolution_us().max(self.read_resolution_us)
     }
 
     /// CPU-ms of `cpu_ns` per 10^9 bits that players read.
@@ -171,7 +166,8 @@ impl Report {
     }
 
     fn media(&self) -> Vec<(&'static str, Value)> {
-        let Self { latencies, tally, .. } = self;
+        let Self { tally, samples, .. } = self;
+        let Samples { latencies, audio, read_delays, .. } = samples;
         vec![
             ("frames_sent", self.frames_sent.into()),
             ("publisher_late_max_ms", decimal(Some(ms(self.publisher_late_us)))),
@@ -181,10 +177,10 @@ impl Report {
             ("latency_p999_ms", decimal(latencies.quantile_ms(0.999))),
             ("latency_max_ms", decimal(latencies.max_ms())),
             ("latency_resolution_us", self.resolution_us().into()),
-            ("audio_p50_ms", decimal(self.audio.quantile_ms(0.5))),
-            ("audio_p99_ms", decimal(self.audio.quantile_ms(0.99))),
-            ("audio_max_ms", decimal(self.audio.max_ms())),
-            ("read_delay_p99_ms", decimal(self.read_delays.quantile_ms(0.99))),
+            ("audio_p50_ms", decimal(audio.quantile_ms(0.5))),
+            ("audio_p99_ms", decimal(audio.quantile_ms(0.99))),
+            ("audio_max_ms", decimal(audio.max_ms())),
+            ("read_delay_p99_ms", decimal(read_delays.quantile_ms(0.99))),
             ("messages", tally.messages.into()),
             ("verified_messages", tally.verified.into()),
             ("gaps", tally.gaps.into()),
@@ -241,7 +237,8 @@ impl Report {
         let fields = self.fields();
         let mut text = String::new();
         for (title, names) in LINES {
-            let of_line = || fields.iter().filter(|(name, it)| names.contains(name) && !it.is_null());
+            let of_line =
+                || fields.iter().filter(|(name, it)| names.contains(name) && !it.is_null());
             if of_line().any(|(_, value)| value.as_f64() != Some(0.0)) {
                 let shown: Vec<String> =
                     of_line().map(|(name, value)| figure(title, name, value)).collect();
@@ -381,7 +378,7 @@ mod tests {
             first_failure: Some("a \"b\",\n\\c".into()),
             ..Report::default()
         };
-        report.latencies.add(1_234_567);
+        report.samples.latencies.add(1_234_567);
         report
     }
 

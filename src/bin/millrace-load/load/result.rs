@@ -26,7 +26,7 @@ impl Load<'_> {
         if !self.progress.is_due(now_us) {
             return Ok(());
         }
-        let p99_ms = self.samples.latencies.quantile_ms(0.99);
+        let p99_ms = self.report.samples.latencies.quantile_ms(0.99);
         let bytes = self.connections.receiver.bytes;
         let mut now = Now { now_us, p99_ms, bytes, ..Now::default() };
         for (_, peer) in &self.connections.peers {
@@ -39,15 +39,17 @@ impl Load<'_> {
     }
 
     pub(super) fn finish(mut self) -> Report {
-        self.crowd.give_up(&mut self.connections, &mut self.report);
+        // Whoever is inside has failed.
+        self.crowd.expire(&mut self.connections, &mut self.report, u64::MAX);
         self.streams.iter_mut().for_each(Stream::settle);
         for (_, peer) in &self.connections.peers {
             self.report.failed += u64::from(peer.state == State::Starting);
             let is_player = peer.inbound.is_some();
-            let has_joined = peer.join_us.filter(|_| is_player || peer.role == Role::Idle);
-            self.report.joined += u64::from(has_joined.is_some());
-            if let Some(join_us) = has_joined.filter(|_| is_player) {
-                self.report.joins.add(join_us);
+            if let Some(join_us) = peer.join_us.filter(|_| is_player || peer.role == Role::Idle) {
+                self.report.joined += 1;
+                if is_player {
+                    self.report.joins.add(join_us);
+                }
             }
             let Some(inbound) = &peer.inbound else { continue };
             self.report.add(&inbound.tally);
@@ -59,12 +61,9 @@ impl Load<'_> {
         self.report.short_players = short as u64;
         self.report.frames_sent = self.publishers.frames_sent;
         self.report.publisher_late_us = self.publishers.late_us;
-        if self.samples.unstamped > 0 {
+        if self.report.samples.unstamped > 0 {
             self.report.read_resolution_us = self.turn_us;
         }
-        self.report.latencies = self.samples.latencies;
-        self.report.audio = self.samples.audio;
-        self.report.read_delays = self.samples.read_delays;
         self.publishers.leave(&mut self.connections);
         self.report
     }
