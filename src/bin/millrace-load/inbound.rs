@@ -196,9 +196,11 @@ impl Inbound {
 
     /// A frame came that is `back` below the highest.
     fn close_gap(&mut self, back: u32) {
-        let Some(bit) = 1_u128.checked_shl(back).filter(|_| back < WINDOW) else { return };
-        self.tally.gaps -= u64::from(self.came & bit == 0);
-        self.came |= bit;
+        if back < WINDOW {
+            let bit = 1 << back;
+            self.tally.gaps -= u64::from(self.came & bit == 0);
+            self.came |= bit;
+        }
     }
 }
 

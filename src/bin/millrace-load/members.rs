@@ -26,9 +26,6 @@ pub(crate) struct Members {
     opened: usize,
 }
 
-/// What a member is: role, number of its stream, and whether it is verified.
-type Member = (Role, usize, bool);
-
 impl Members {
     /// Those that are asked for; `has_video`: our own source has.
     pub(crate) fn new(options: &Options, has_video: bool) -> Self {
@@ -66,7 +63,8 @@ impl Members {
         self.opened < self.count()
     }
 
-    fn member(&self, index: usize) -> Member {
+    /// Role, number of its stream, and whether it is verified.
+    fn member(&self, index: usize) -> (Role, usize, bool) {
         let of = index % self.streams;
         if index < self.players {
             let place = index / self.streams;

@@ -81,7 +81,7 @@ struct Thread {
 
 /// Follows one process.
 #[derive(Debug)]
-pub(crate) struct Meter {
+struct Meter {
     folder: PathBuf,
     started: u64,
     threads: HashMap<u64, Thread>,
@@ -89,11 +89,8 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    /// Of a process, from now on.
-    ///
-    /// # Errors
-    /// It is not there, or this kernel does not count.
-    pub(crate) fn of(pid: u32) -> io::Result<Self> {
+    /// Of a process, from now on. It may not be there, or this kernel not count.
+    fn of(pid: u32) -> io::Result<Self> {
         Self::in_folder(PathBuf::from(format!("/proc/{pid}")))
     }
 
@@ -105,20 +102,14 @@ impl Meter {
     }
 
     /// Counts from now on.
-    ///
-    /// # Errors
-    /// As for [`Meter::sample`].
-    pub(crate) fn begin(&mut self) -> io::Result<()> {
+    fn begin(&mut self) -> io::Result<()> {
         self.sample()?;
         self.usage = Usage::default();
         Ok(())
     }
 
-    /// What was used since [`Meter::begin`].
-    ///
-    /// # Errors
-    /// The process is gone.
-    pub(crate) fn sample(&mut self) -> io::Result<Usage> {
+    /// What was used since [`Meter::begin`]; an error where the process is gone.
+    fn sample(&mut self) -> io::Result<Usage> {
         if started(&self.folder)? != self.started {
             return Err(io::ErrorKind::NotFound.into());
         }

@@ -1,6 +1,7 @@
 //! What is published: synthetic frames of a fixed bit rate, or an FLV file again and again.
 
 use millrace::media::clip::Clip;
+use millrace::media::flv::FlvTag;
 use millrace::media::tag;
 use millrace::rtmp::amf0::Writer;
 use millrace::rtmp::session::MediaKind;
@@ -134,9 +135,7 @@ impl<'a> Source<'a> {
     /// Metadata and sequence headers.
     pub(crate) fn headers(&self) -> Vec<Header> {
         let Series::Flv { clip, .. } = &self.series else { return synthetic_headers() };
-        let header = |tag: &millrace::media::flv::FlvTag<'_>| {
-            Some(Header { kind: tag.kind()?, body: tag.body.to_vec() })
-        };
+        let header = |tag: &FlvTag<'_>| Some(Header { kind: tag.kind()?, body: tag.body.to_vec() });
         clip.headers().iter().filter_map(header).collect()
     }
 
