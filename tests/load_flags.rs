@@ -2,10 +2,9 @@
 mod support;
 
 use std::net::SocketAddr;
-use std::process::Command;
 
 use millrace::rtmp::session::MediaKind;
-use support::load::{Running, load};
+use support::load::{Running, load, millrace_load};
 use support::{Client, Server};
 
 const SHORT: [&str; 2] = ["--time", "200ms"];
@@ -27,9 +26,8 @@ fn app_and_stream_are_what_the_server_sees() {
 #[test]
 fn server_is_the_only_address_that_is_talked_to() {
     let (server, other) = (Server::start(&[]), Server::start(&[]));
-    let mut command = Command::new(env!("CARGO_BIN_EXE_millrace-load"));
-    command.args(["--server", &server.address().to_string(), "--players", "2"]).args(SHORT);
-    let output = command.output().unwrap();
+    let flags = ["--server", &server.address().to_string(), "--players", "2"];
+    let output = millrace_load(&[&SHORT[..], &flags].concat());
     assert!(output.status.success(), "{output:?}");
     assert_eq!((server.total("accepted"), other.total("accepted")), (3, 0));
 }
@@ -120,8 +118,7 @@ fn a_file_that_is_no_flv_is_told() {
 #[test]
 fn help_of_every_mode_lists_its_flags() {
     for (mode, flag) in [("load", "--churn N"), ("floor", "--policy "), ("plot", "--csv FILE")] {
-        let program = env!("CARGO_BIN_EXE_millrace-load");
-        let output = Command::new(program).args([mode, "--help"]).output().unwrap();
+        let output = millrace_load(&[mode, "--help"]);
         assert!(output.status.success(), "{mode}");
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(text.contains(flag) && text.contains("Usage: millrace-load"), "{mode}: {text}");
@@ -146,8 +143,7 @@ fn values_that_are_not_allowed_are_told_with_those_that_are() {
         (&["--expect-p99-ms", "soon"], "a number from 0 to"),
     ];
     for (flags, allowed) in table {
-        let program = env!("CARGO_BIN_EXE_millrace-load");
-        let output = Command::new(program).args(flags).output().unwrap();
+        let output = millrace_load(flags);
         let text = String::from_utf8(output.stderr).unwrap();
         let ended = (output.status.code(), text.lines().count());
         assert_eq!(ended, (Some(2), 1), "{flags:?}: {text}");

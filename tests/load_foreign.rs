@@ -6,8 +6,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use serde_json::Value;
 use support::eventually;
+use support::load::load;
 
 /// A running nginx, killed when dropped.
 struct Nginx {
@@ -61,19 +61,15 @@ impl Drop for Nginx {
 #[test]
 fn a_foreign_server_is_loaded_and_its_players_are_checked() {
     let nginx = Nginx::start();
-    let output = Command::new("timeout")
-        .args(["90", env!("CARGO_BIN_EXE_millrace-load"), "--json", "-", "--quiet"])
-        .args(["--server", &nginx.address.to_string(), "--players", "8", "--verify-every", "2"])
-        .args(["--gop-ms", "500", "--time", "2", "--expect-no-gap"])
-        .args(["--server-pid", &nginx.child.id().to_string()])
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let figures: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let figure = |name: &str| figures[name].as_u64().unwrap();
-    assert_eq!(["joined", "verified", "drained"].map(figure), [8, 4, 4]);
-    assert_eq!(["gaps", "corrupt", "reordered", "short_players", "closed"].map(figure), [0; 5]);
+    let pid = nginx.child.id().to_string();
+    let flags = ["--players", "8", "--verify-every", "2", "--gop-ms", "500", "--time", "2"];
+    let more = ["--expect-no-gap", "--server-pid", &pid];
+    let run = load(nginx.address, &[&flags[..], &more].concat());
+    assert_eq!(run.code(), Some(0), "{}", run.text());
+    let count = |name| run.count(name);
+    assert_eq!(["joined", "verified", "drained"].map(count), [8, 4, 4]);
+    assert_eq!(["gaps", "corrupt", "reordered", "short_players", "closed"].map(count), [0; 5]);
     // At least what was published in the measured time, to every player that is verified.
-    assert!(figure("verified_messages") >= 4 * 2 * 73, "{figures}");
-    assert!(figures["server_cpu_ms"].as_f64() > Some(0.0), "{figures}");
+    assert!(count("verified_messages") >= 4 * 2 * 73, "{}", run.result);
+    assert!(run.number("server_cpu_ms") > 0.0, "{}", run.result);
 }

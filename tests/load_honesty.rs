@@ -4,45 +4,19 @@ mod support;
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Output};
 use std::thread;
 use std::time::Duration;
 
 use millrace::media::flv::{emit_header, emit_tag};
-use serde_json::Value;
 use support::body;
 use support::crooked::{Crooked, Fault, Plan};
+use support::load::Run;
 
 const PLAYERS: u64 = 4;
 
 /// A plan for [`PLAYERS`] players: three faults, one frame in 30.
 fn plan(fault: Fault) -> Plan {
     Plan { fault, every: 30, times: 3, players: PLAYERS as usize, only: None }
-}
-
-/// What the generator says about a server, and its exit code.
-struct Verdict {
-    figures: Value,
-    output: Output,
-}
-
-impl Verdict {
-    fn figure(&self, name: &str) -> u64 {
-        let figure = self.figures[name].as_u64();
-        figure.unwrap_or_else(|| panic!("no figure {name}: {}", self.figures))
-    }
-
-    fn figures<const N: usize>(&self, names: [&str; N]) -> [u64; N] {
-        names.map(|name| self.figure(name))
-    }
-
-    fn ms(&self, name: &str) -> f64 {
-        self.figures[name].as_f64().unwrap()
-    }
-
-    fn code(&self) -> Option<i32> {
-        self.output.status.code()
-    }
 }
 
 const FAULTS: [&str; 9] = [
@@ -63,92 +37,83 @@ fn only(name: &str, count: u64) -> [u64; 9] {
     FAULTS.map(|counter| if counter == name { count } else { usual(counter) })
 }
 
-/// [`PLAYERS`] players that check every byte, and `more` flags; ended after 90 seconds.
-fn command(server: &Crooked, more: &[&str]) -> Command {
-    let mut command = Command::new("timeout");
-    command.args(["90", env!("CARGO_BIN_EXE_millrace-load")]);
-    command.args(["--server", &server.address().to_string(), "--json", "-", "--quiet"]);
+/// [`PLAYERS`] players that check every byte, and `more` flags.
+fn load(server: &Crooked, more: &[&str]) -> Run {
     let players = PLAYERS.to_string();
     let usual =
         [["--players", &players], ["--verify-every", "1"], ["--gop-ms", "200"], ["--time", "2"]];
-    for pair in usual.iter().filter(|pair| !more.contains(&pair[0])) {
-        command.args(pair);
-    }
-    command.args(more);
-    command
+    let usual = usual.iter().filter(|pair| !more.contains(&pair[0])).flatten().copied();
+    let flags: Vec<&str> = usual.chain(["--quiet"]).chain(more.iter().copied()).collect();
+    support::load::load(server.address(), &flags)
 }
 
-/// What a run says.
-fn load(server: &Crooked, more: &[&str]) -> Verdict {
-    let output = command(server, more).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    let line = text.lines().find(|line| line.starts_with('{'));
-    let line = line.unwrap_or_else(|| panic!("no result: {output:?}"));
-    Verdict { figures: serde_json::from_str(line).unwrap(), output }
+/// Counters of a run.
+fn counts<const N: usize>(run: &Run, names: [&str; N]) -> [u64; N] {
+    names.map(|name| run.count(name))
 }
 
 /// The figures of [`FAULTS`] under a plan, each fault having been committed.
-fn faults(plan: Plan, more: &[&str]) -> ([u64; 9], Verdict) {
+fn faults(plan: Plan, more: &[&str]) -> ([u64; 9], Run) {
     let server = Crooked::start(plan);
-    let verdict = load(&server, more);
-    assert_eq!(server.injected(), plan.times, "{}", verdict.figures);
-    (verdict.figures(FAULTS), verdict)
+    let run = load(&server, more);
+    assert_eq!(server.injected(), plan.times, "{}", run.result);
+    (counts(&run, FAULTS), run)
 }
 
 #[test]
 fn a_server_without_fault_is_good() {
     let promises = ["--expect-no-gap", "--expect-max-ms", "20000", "--expect-join-ms", "20000"];
     for drain in [&[][..], &["--verify-every", "2", "--drain-ms", "20"]] {
-        let (counted, verdict) = faults(plan(Fault::None), &[&promises[..], drain].concat());
+        let (counted, run) = faults(plan(Fault::None), &[&promises[..], drain].concat());
         assert_eq!(counted, only("", 0));
-        assert_eq!(verdict.code(), Some(0), "{:?}", verdict.output);
-        assert_eq!(verdict.figures["good"], true);
-        assert!(verdict.figure("frames_sent") >= 2 * 73, "{}", verdict.figures);
-        assert!(verdict.figure("latency_samples") > 0);
+        assert_eq!(run.code(), Some(0), "{:?}", run.output);
+        assert_eq!(run.result["good"], true);
+        assert!(run.count("frames_sent") >= 2 * 73, "{}", run.result);
+        assert!(run.count("latency_samples") > 0);
     }
 }
 
 #[test]
 fn every_dropped_frame_is_a_gap() {
-    let (counted, verdict) = faults(plan(Fault::Drop), &["--expect-no-gap"]);
+    let (counted, run) = faults(plan(Fault::Drop), &["--expect-no-gap"]);
     assert_eq!(counted, only("gaps", 3 * PLAYERS));
-    assert_eq!(verdict.code(), Some(1));
+    assert_eq!(run.code(), Some(1));
     // Whoever promised nothing may lose frames, and is told so.
-    let (counted, verdict) = faults(plan(Fault::Drop), &[]);
+    let (counted, run) = faults(plan(Fault::Drop), &[]);
     assert_eq!(counted, only("gaps", 3 * PLAYERS));
-    assert_eq!(verdict.code(), Some(0), "{:?}", verdict.output);
+    assert_eq!(run.code(), Some(0), "{:?}", run.output);
 }
 
 #[test]
 fn every_swapped_frame_is_reordered() {
-    let (counted, verdict) = faults(plan(Fault::Swap), &[]);
+    let (counted, run) = faults(plan(Fault::Swap), &[]);
     assert_eq!(counted, only("reordered", 3 * PLAYERS));
-    assert_eq!(verdict.code(), Some(1));
+    assert_eq!(run.code(), Some(1));
 }
 
 #[test]
 fn every_repeated_frame_is_reordered() {
-    let (counted, verdict) = faults(plan(Fault::Repeat), &[]);
+    let (counted, run) = faults(plan(Fault::Repeat), &[]);
     assert_eq!(counted, only("reordered", 3 * PLAYERS));
-    assert_eq!(verdict.code(), Some(1));
+    assert_eq!(run.code(), Some(1));
 }
 
 #[test]
 fn every_wrong_byte_is_a_corrupt_frame() {
-    let (counted, verdict) = faults(plan(Fault::Flip), &[]);
+    let (counted, run) = faults(plan(Fault::Flip), &[]);
     assert_eq!(counted, only("corrupt", 3 * PLAYERS));
-    assert_eq!(verdict.code(), Some(1));
+    assert_eq!(run.code(), Some(1));
     // Two of the four compare checksums; the others cannot see it, and do not say they did.
-    let (counted, verdict) = faults(plan(Fault::Flip), &["--verify-every", "2"]);
+    let (counted, run) = faults(plan(Fault::Flip), &["--verify-every", "2"]);
     assert_eq!(counted, only("corrupt", 3 * PLAYERS / 2));
-    assert_eq!((verdict.figure("verified"), verdict.code()), (PLAYERS / 2, Some(1)));
+    assert_eq!((run.count("verified"), run.code()), (PLAYERS / 2, Some(1)));
 }
 
 #[test]
 fn every_timestamp_that_goes_back_is_counted() {
-    let (counted, verdict) = faults(plan(Fault::GoBack), &[]);
+    let (counted, run) = faults(plan(Fault::GoBack), &[]);
     assert_eq!(counted, only("backward_timestamps", 3 * PLAYERS));
-    assert_eq!(verdict.code(), Some(1));
+    assert_eq!(run.code(), Some(1));
 }
 
 /// Video frames a millisecond apart, a keyframe in 50.
@@ -177,9 +142,9 @@ fn one_frame_in_a_thousand_is_enough_for_each_kind() {
     ];
     for (fault, counter) in rows {
         let plan = Plan { every: 1000, times: 2, ..plan(fault) };
-        let (counted, verdict) = faults(plan, &flags);
+        let (counted, run) = faults(plan, &flags);
         assert_eq!(counted, only(counter, 2 * PLAYERS), "{fault:?}");
-        assert_eq!(verdict.code(), Some(1));
+        assert_eq!(run.code(), Some(1));
     }
 }
 
@@ -187,16 +152,16 @@ fn one_frame_in_a_thousand_is_enough_for_each_kind() {
 fn a_delay_is_the_longest_latency() {
     let delayed = |promise: [&str; 2]| {
         let delay = Fault::Delay(Duration::from_millis(800));
-        let (counted, verdict) = faults(Plan { times: 1, ..plan(delay) }, &promise);
+        let (counted, run) = faults(Plan { times: 1, ..plan(delay) }, &promise);
         assert_eq!(counted, only("", 0), "late, but whole and in order");
-        verdict
+        run
     };
-    let verdict = delayed(["--expect-max-ms", "700"]);
-    let (most, half) = (verdict.ms("latency_max_ms"), verdict.ms("latency_p50_ms"));
+    let run = delayed(["--expect-max-ms", "700"]);
+    let (most, half) = (run.number("latency_max_ms"), run.number("latency_p50_ms"));
     assert!((800.0..2400.0).contains(&most), "{most} ms");
     // What was published meanwhile waits less and less; most frames do not wait at all.
     assert!(half < 700.0, "half of them {half} ms");
-    assert_eq!(verdict.code(), Some(1));
+    assert_eq!(run.code(), Some(1));
     // More than one frame in a thousand came that late, and more than one in a hundred.
     assert_eq!(delayed(["--expect-p999-ms", "700"]).code(), Some(1));
     assert_eq!(delayed(["--expect-p99-ms", "600"]).code(), Some(1));
@@ -205,14 +170,14 @@ fn a_delay_is_the_longest_latency() {
 
 #[test]
 fn a_connection_that_ends_is_closed() {
-    let (counted, verdict) = faults(Plan { times: 1, ..plan(Fault::Close) }, &[]);
+    let (counted, run) = faults(Plan { times: 1, ..plan(Fault::Close) }, &[]);
     assert_eq!(counted, only("closed", PLAYERS));
-    assert_eq!(verdict.code(), Some(1));
+    assert_eq!(run.code(), Some(1));
     // One of them, by its address.
     let one = Plan { times: 1, only: Some(3), ..plan(Fault::Close) };
-    let (counted, verdict) = faults(one, &["--sources", "8"]);
+    let (counted, run) = faults(one, &["--sources", "8"]);
     assert_eq!(counted, only("closed", 1));
-    assert_eq!(verdict.code(), Some(1));
+    assert_eq!(run.code(), Some(1));
 }
 
 /// Every other player is drained: those at 127.0.0.3 and 127.0.0.5.
@@ -222,46 +187,46 @@ const DRAINED: [&str; 6] = ["--verify-every", "2", "--drain-ms", "20", "--source
 fn a_drained_player_that_misses_a_frame_is_short() {
     let late = Plan { every: 60, times: 1, ..plan(Fault::Drop) };
     let promise = [&DRAINED[..], &["--expect-no-gap"]].concat();
-    let (counted, verdict) = faults(Plan { only: Some(3), ..late }, &promise);
+    let (counted, run) = faults(Plan { only: Some(3), ..late }, &promise);
     assert_eq!(counted, only("short_players", 1));
-    assert_eq!((verdict.figure("drained"), verdict.code()), (2, Some(1)));
+    assert_eq!((run.count("drained"), run.code()), (2, Some(1)));
     // Whoever promised nothing is told so, as with gaps.
-    let (counted, verdict) = faults(Plan { only: Some(5), ..late }, &DRAINED);
+    let (counted, run) = faults(Plan { only: Some(5), ..late }, &DRAINED);
     assert_eq!(counted, only("short_players", 1));
-    assert_eq!(verdict.code(), Some(0), "{:?}", verdict.output);
+    assert_eq!(run.code(), Some(0), "{:?}", run.output);
     // One that is verified sees a gap, also where all miss the frame: no drained one is short then.
     let (counted, _) = faults(Plan { only: Some(4), ..late }, &promise);
     assert_eq!(counted, only("gaps", 1));
-    let (counted, verdict) = faults(late, &promise);
+    let (counted, run) = faults(late, &promise);
     assert_eq!(counted, only("gaps", PLAYERS / 2));
-    assert_eq!(verdict.code(), Some(1));
+    assert_eq!(run.code(), Some(1));
 }
 
 #[test]
 fn a_drained_connection_that_ends_is_closed() {
     let close = Plan { every: 60, times: 1, only: Some(5), ..plan(Fault::Close) };
-    let (counted, verdict) = faults(close, &DRAINED);
+    let (counted, run) = faults(close, &DRAINED);
     assert_eq!(counted, only("closed", 1));
-    assert_eq!(verdict.code(), Some(1));
+    assert_eq!(run.code(), Some(1));
 }
 
 #[test]
 fn garbage_ends_the_player_that_gets_it() {
     let one = Plan { times: 1, only: Some(3), ..plan(Fault::Garbage) };
-    let (counted, verdict) = faults(one, &["--sources", "8"]);
+    let (counted, run) = faults(one, &["--sources", "8"]);
     assert_eq!(counted, only("closed", 1));
-    assert_eq!(verdict.code(), Some(1));
-    assert!(verdict.figures["first_failure"].as_str().is_some(), "{}", verdict.figures);
+    assert_eq!(run.code(), Some(1));
+    assert!(run.result["first_failure"].as_str().is_some(), "{}", run.result);
 }
 
 #[test]
 fn players_that_are_never_answered_have_failed_and_the_run_ends() {
     let run = |fault| thread::spawn(move || load(&Crooked::start(plan(fault)), &[]));
     for run in [Fault::Mute, Fault::NoPlay].map(run) {
-        let verdict = run.join().unwrap();
-        let failed = verdict.figures(["failed", "joined", "closed"]);
-        assert_eq!(failed, [PLAYERS, 0, 0], "{}", verdict.figures);
-        assert_eq!(verdict.code(), Some(1));
+        let run = run.join().unwrap();
+        let failed = counts(&run, ["failed", "joined", "closed"]);
+        assert_eq!(failed, [PLAYERS, 0, 0], "{}", run.result);
+        assert_eq!(run.code(), Some(1));
     }
 }
 
@@ -273,14 +238,14 @@ fn joins_of_storm_and_churn_are_counted_as_what_they_were() {
         load(&server, &["--players", "0", "--storm", "6", "--churn", "4"])
     };
     let good = run(Fault::None);
-    let [storm, storm_failed, churn, churn_failed] = good.figures(JOINS);
-    assert_eq!([storm, storm_failed, churn_failed], [6, 0, 0], "{}", good.figures);
+    let [storm, storm_failed, churn, churn_failed] = counts(&good, JOINS);
+    assert_eq!([storm, storm_failed, churn_failed], [6, 0, 0], "{}", good.result);
     assert!((4..=10).contains(&churn), "4 a second for 2 seconds: {churn}");
     assert_eq!(good.code(), Some(0), "{:?}", good.output);
     for fault in [Fault::NoPlay, Fault::Mute] {
         let bad = run(fault);
-        let [storm, storm_failed, churn, churn_failed] = bad.figures(JOINS);
-        assert_eq!([storm, storm_failed, churn], [0, 6, 0], "{fault:?}: {}", bad.figures);
+        let [storm, storm_failed, churn, churn_failed] = counts(&bad, JOINS);
+        assert_eq!([storm, storm_failed, churn], [0, 6, 0], "{fault:?}: {}", bad.result);
         assert!((4..=10).contains(&churn_failed), "{churn_failed} of 4 a second for 2 seconds");
         assert_eq!(bad.code(), Some(1));
     }
@@ -289,7 +254,6 @@ fn joins_of_storm_and_churn_are_counted_as_what_they_were() {
 #[test]
 fn a_publisher_that_is_never_answered_ends_the_run_with_a_sentence() {
     let server = Crooked::start(plan(Fault::Deaf));
-    let output = command(&server, &[]).output().unwrap();
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    assert!(String::from_utf8_lossy(&output.stderr).contains("no answer"), "{output:?}");
+    let run = load(&server, &[]);
+    assert!(run.code() == Some(1) && run.text().contains("no answer"), "{:?}", run.output);
 }

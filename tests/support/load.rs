@@ -14,9 +14,16 @@ pub struct Run {
     pub result: Value,
 }
 
-/// Loads the server at `address` with `flags` and waits for the end.
+/// `millrace-load` with `args` only, ended after 90 seconds.
+pub fn millrace_load(args: &[&str]) -> Output {
+    let mut command = Command::new("timeout");
+    command.args(["90", env!("CARGO_BIN_EXE_millrace-load")]).args(args).output().unwrap()
+}
+
+/// Loads the server at `address` with `flags` and waits for the end, at most 90 seconds.
 pub fn load(address: SocketAddr, flags: &[&str]) -> Run {
-    Run::of(command(address, flags).output().unwrap())
+    let usual = ["--server", &address.to_string(), "--json", "-"];
+    Run::of(millrace_load(&[&usual, flags].concat()))
 }
 
 /// A run that has begun; killed when dropped.
@@ -25,7 +32,8 @@ pub struct Running(Option<Child>);
 impl Running {
     /// Begins, and returns when measuring begins.
     pub fn start(address: SocketAddr, flags: &[&str]) -> Self {
-        let mut command = command(address, flags);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_millrace-load"));
+        command.args(["--server", &address.to_string(), "--json", "-"]).args(flags);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut said = String::new();
@@ -50,12 +58,6 @@ impl Drop for Running {
             let _ = child.wait();
         }
     }
-}
-
-fn command(address: SocketAddr, flags: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_millrace-load"));
-    command.args(["--server", &address.to_string(), "--json", "-"]).args(flags);
-    command
 }
 
 impl Run {
