@@ -5,7 +5,8 @@ use std::net::TcpStream;
 
 use millrace::rtmp::session::{ClientRole, MediaKind};
 use serde_json::Value;
-use support::{Client, Message, Server, body};
+use socket2::{Domain, Socket, Type};
+use support::{Client, Message, Server, Wire, body};
 
 const LOOPS: [&str; 2] = ["1", "3"];
 
@@ -18,7 +19,6 @@ fn server(loops: &str, flags: &[&str]) -> Server {
 
 /// A player whose kernel takes little before it is read.
 fn slow_player(server: &Server, name: &str) -> Client {
-    use socket2::{Domain, Socket, Type};
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(8 * 1024).unwrap();
     socket.connect(&server.address().into()).unwrap();
@@ -182,4 +182,45 @@ fn a_player_that_reads_again_after_a_pause_below_the_lag_limit_misses_nothing() 
             assert_eq!(body::number(&slow.message().body), number);
         }
     }
+}
+
+#[test]
+fn a_player_that_wants_no_more_while_its_socket_is_full_is_not_blocked() {
+    // 13 frames are one segment of the kernel, 12 of its bytes options: full is between frames.
+    const SEGMENT: u32 = 1_000;
+    const FRAME_BYTES: usize = (SEGMENT as usize - 12) / 13;
+    let server = server("1", &["--blocked-timeout", "4", "--max-lag-ms", "60000"]);
+    let mut publisher = Client::publish(server.address(), "live/deaf");
+    publisher.video(0, &body::key(0, 100));
+    let player = || {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(8 * 1024).unwrap();
+        socket.set_tcp_mss(SEGMENT).unwrap();
+        socket.connect(&server.address().into()).unwrap();
+        let mut wire = Wire::handshake(socket.into());
+        wire.connect_app("live");
+        let msid = wire.play("deaf");
+        wire.media();
+        (wire, msid)
+    };
+    let (mut deaf, msid) = player();
+    let (mut sent, mut before) = (1, None);
+    while before.replace(server.total("bytes_out")) != before {
+        publisher.video(sent as u32, &body::inter(sent, FRAME_BYTES - 12));
+        sent += 1;
+        server.has_frames("live/deaf", sent);
+    }
+    let read = server.total("bytes_in");
+    deaf.command(msid, "receiveVideo", |w| {
+        w.null().boolean(false);
+    });
+    server.stats_when("the command", |s| s["total"]["bytes_in"].as_u64() > Some(read));
+    deaf.until(|packet| packet.is_media() && body::number(&packet.body) == sent - 2);
+    // Its socket has room again. Another one is full later, and closed for it.
+    let _stuck = player();
+    for number in 0..50 {
+        publisher.video(1_000 + number as u32, &body::inter(number, 10_000));
+    }
+    server.closed_for("blocked");
+    deaf.create_stream();
 }

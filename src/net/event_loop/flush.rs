@@ -80,7 +80,7 @@ impl EventLoop {
             self.counters.skips += u64::from(player.cursor.skips() - skips);
         }
         match write_pending(connection, &mut self.live) {
-            Ok((0, Flushed::All)) => {}
+            Ok((0, Flushed::All)) => connection.blocked_since = None,
             Ok((written, flushed)) => {
                 connection.bytes_out += written as u64;
                 self.counters.bytes_out += written as u64;
