@@ -16,7 +16,7 @@
 //! | [`cli`] | flags to a checked [`cli::Config`] | everything but limits |
 //!
 //! Beside them stand [`budget`] and [`time`], plain values that every layer may use, and [`host`],
-//! which reads the machine's facts for the binary. `tests/tidy.rs` checks the imports.
+//! which reads the machine's facts for the binaries. `tests/tidy.rs` checks the imports.
 //!
 //! # The life of one video frame
 //!
@@ -30,13 +30,18 @@
 //!    header depends on an earlier message, so the image serves every player at every place.
 //!    Segments are allocated as bytes arrive, charged to the [`budget`], and never move.
 //! 4. The publisher's loop appends the frame to its [`media::log::StreamLog`] and posts one `Arc`
-//!    to each loop with players of this stream ([`net::mailbox`]); a loop is woken only if asleep.
+//!    to each loop with players of this stream ([`net::mailbox`]); a loop is woken only if asleep,
+//!    once a turn (`--wake`), before this loop writes to its own players.
 //! 5. Each loop has its own log of the stream; a player is a [`media::cursor::Cursor`] into it,
 //!    without a queue of its own.
-//! 6. The flush ([`net::event_loop`]) makes one vectored write per player with everything pending:
-//!    replies first, only between messages. Video goes out in its turn, audio waits for it up to
-//!    `--flush-ms`; under load turns get longer and writes merge by themselves.
-//! 7. A player that lags finishes the frame in flight and goes on at the newest keyframe, changed
+//! 6. The stream stands in the loop's due set, ordered by time: video is due in its turn, audio
+//!    waits for it up to `--flush-ms`, both wait with `--merge-ms`. When it is due its players go
+//!    to the end of the flush list ([`service::live::Live::take_due`]).
+//! 7. The flush ([`net::event_loop`]) takes a slice of the list (`--flush-slice` connections), then
+//!    the loop looks at its sockets again: many players hold up no publisher. Each connection gets
+//!    one `sendmsg` (`send` where it is one slice) of everything pending: the rest of the frame in
+//!    flight, replies, frames. Under load turns get longer and writes merge by themselves.
+//! 8. A player that lags finishes the frame in flight and goes on at the newest keyframe, changed
 //!    sequence headers first.
 //!
 //! # Streams between loops
@@ -48,11 +53,20 @@
 //! ignored. After a takeover the old owner says when it has emitted its last frame; the new one
 //! emits nothing before that, and its timeline goes on behind the old one's.
 //!
+//! # The load generator
+//!
+//! `millrace-load` (`src/bin/millrace-load`) is one thread on [`rtmp::session::ClientSession`], the
+//! protocol that the server speaks. What it publishes carries stream, number, time and checksum, so
+//! a verified player sees every gap, wrong byte and late frame; a drained one is only counted, and
+//! must get as many bytes as one that parses. `tests/load_honesty.rs` commits each fault against
+//! it. Its mode `floor` is the least that delivery costs, to measure servers with; it writes as the
+//! server does (`tests/floor.rs::floor_and_server_write_the_same_for_the_same_policy`).
+//!
 //! # Invariants
 //!
 //! | | holds | shown by |
 //! |---|---|---|
-//! | N1 | what a budget leaves undone stays on the ready list | `tests/turns.rs::what_the_turn_budget_leaves_is_read_in_later_turns`, `tests/turns.rs::a_fin_behind_data_loses_none_of_it` |
+//! | N1 | what a budget leaves undone stays on the ready or the flush list | `tests/turns.rs::what_the_turn_budget_leaves_is_read_in_later_turns`, `tests/turns.rs::a_fin_behind_data_loses_none_of_it`, `tests/flags_loops.rs::flush_slice_bounds_the_writes_of_a_turn` |
 //! | N2 | queued bytes put a connection on the flush list; only the flush writes | `tests/tidy.rs::only_the_flush_writes_to_a_connection` |
 //! | N3 | a player gets whole messages in order; a gap ends on a resume point | `tests/simulation.rs::every_history_keeps_the_invariants`, `tests/stream_model.rs::log_and_player_do_what_the_naive_model_does` |
 //! | N4 | no loop blocks, not even on the log | `tests/output.rs::a_stderr_that_nobody_reads_stops_nothing` |
@@ -64,7 +78,7 @@
 //! | N10 | an older epoch is ignored; a name is free when its publisher has gone | `tests/simulation.rs::every_history_keeps_the_invariants`, `tests/directory.rs::a_stale_release_does_nothing` |
 //! | N11 | players' input is read for ever | `tests/live_wire.rs::what_a_player_sends_is_read_for_ever` |
 //! | N12 | an idle loop wakes at most once a second; an idle connection holds no ring | `tests/idle.rs::an_idle_loop_wakes_once_a_second_at_most_and_its_connections_hold_no_ring` |
-//! | N13 | only frames may be lost between loops; control waits its turn | `tests/mailbox.rs::control_is_never_lost_and_keeps_its_order_in_a_mailbox_of_one`, `tests/flags_loops.rs::a_mailbox_of_one_still_carries_a_stream` |
+//! | N13 | only frames may be lost between loops; control waits its turn; nobody sleeps with mail | `tests/mailbox.rs::control_is_never_lost_and_keeps_its_order_in_a_mailbox_of_one`, `tests/flags_loops.rs::a_mailbox_of_one_still_carries_a_stream`, `tests/mailbox.rs::a_sleeper_never_misses_its_mail` |
 //! | N14 | a panic or fatal poll error in any thread ends the process with 70 | `tests/fatal.rs::a_panic_in_any_thread_ends_the_process_with_exit_code_70`, `tests/fatal.rs::a_poll_that_fails_ends_the_process_with_exit_code_70` |
 //!
 //! # Decisions
@@ -79,6 +93,11 @@
 //!   connections share one wake-up ([`net::timer_wheel`]).
 //! - Acknowledgements are forced (TCP_QUICKACK) until media starts: clients write their commands
 //!   in small pieces with Nagle's algorithm on, each waiting for the acknowledgement of the last.
+//! - Writes are `sendmsg` or `send`, not `writev`, which goes by way of the file layer and costs a
+//!   twentieth more. The answer to a handshake goes out when it is read: 3 KB for each of a
+//!   thousand who come in one turn would leave holes in the heap.
+//! - What a write touches lies close together: the session is in a box of its own, the slot of the
+//!   only player in the connection ([`net::player_slots`]), a connection's name has 8 bytes.
 //! - publish or play on a message stream above 16 gets `NetStream.Failed`; the connection stays.
 //!
 //! Not taken: a queue per player (unbounded memory, an allocation per player and frame), relative

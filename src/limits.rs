@@ -162,6 +162,7 @@ pub const CLOSE_LINGER_MS: u64 = 3_000;
 /// FIN follows the end of a stream after this long, ms.
 pub const STREAM_END_FIN_MS: u64 = 1_000;
 /// Connections flushed before the loop looks at its sockets again (`--flush-slice`).
+/// Test: tests/flags_loops.rs::flush_slice_bounds_the_writes_of_a_turn
 pub const FLUSH_SLICE_WRITES: usize = 256;
 /// Slices in one vectored write: 1 KiB of stack.
 /// Test: tests/turns.rs::a_write_takes_so_many_slices_and_bytes_and_the_rest_follows
@@ -195,7 +196,7 @@ pub const CLIENT_PARTIAL_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Connections below which `--check` finds the limit of open files too low, where
 /// `--max-connections` does not say what is wanted.
 pub const CONNECTIONS_EXPECTED: usize = 1_000;
-/// Slots for connections and for players that a loop reserves at its start: 9 MB and 4 MB of
+/// Slots for connections and for players that a loop reserves at its start: 5 MB and 3 MB of
 /// address space, memory only where they are used. A list that grows is copied, and leaves a hole
 /// of half its size.
 pub const SLOTS_RESERVED: usize = 16_384;

@@ -1,8 +1,8 @@
 //! One event loop: a pinned thread that owns its connections and everything they touch.
 //!
-//! A turn: poll, note what is ready, take mail, accept, read within budgets, run timers, act on
-//! what live streams decided, flush players in slices, send mail. The clock is read after poll and
-//! after each flush slice, nowhere else (N7).
+//! A turn: poll, note what is ready, take mail, accept, relieve memory, read within budgets, run
+//! timers, act on what live streams decided, send mail, flush a slice of the players, send mail.
+//! The clock is read after poll and after each flush slice, nowhere else (N7).
 //!
 //! INVARIANT (N1): what a budget leaves undone stays on the ready list.
 //! INVARIANT (N2): bytes queued from any path put the connection on the flush list; only
