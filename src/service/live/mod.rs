@@ -304,7 +304,9 @@ impl Live {
         if !used && stream.players.is_empty() && !stream.is_subscribed {
             let stream = self.streams.remove(slot);
             self.by_key.remove(&stream.key);
-            stream.due.map(|at| self.due.remove(&(at, slot)));
+            if let Some(at) = stream.due {
+                self.due.remove(&(at, slot));
+            }
         }
     }
 
