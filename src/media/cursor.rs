@@ -90,7 +90,10 @@ impl<'a> Iterator for Walk<'a> {
     type Item = Pending<'a>;
 
     fn next(&mut self) -> Option<Pending<'a>> {
-        let frame = self.cursor.step(&mut self.place, self.log)?;
+        // Where no frame follows, those that the player does not want are not passed either.
+        let mut place = self.place;
+        let frame = self.cursor.step(&mut place, self.log)?;
+        self.place = place;
         Some(Pending { frame, offset: 0 })
     }
 }

@@ -2,6 +2,7 @@
 
 use millrace::media::log::GopMode;
 use millrace::service::message::Epoch;
+use millrace::service::publisher::ConnectionId;
 
 use super::source::{Class, parse};
 use crate::support::player_wire::{Heard, WireReader};
@@ -24,6 +25,9 @@ pub struct Viewer {
     pub on: usize,
     pub key: usize,
     pub slot: usize,
+    pub connection: ConnectionId,
+    /// It has come onto the flush list for everything in the log before this index.
+    pub flushed: u64,
     /// Final ends of the stream before it joined.
     pub ends_before: usize,
     reader: WireReader,
@@ -55,6 +59,8 @@ impl Viewer {
             on,
             key,
             slot,
+            connection: ConnectionId::new(0, 0),
+            flushed: 0,
             ends_before,
             reader: WireReader::new(chunk_size),
             gop,

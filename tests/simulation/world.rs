@@ -22,6 +22,7 @@ use millrace::time::Millis;
 use super::rng::Rng;
 use super::source::{Class, Sent, Source};
 use super::viewer::{Told, Viewer};
+use crate::support::frames::write;
 
 const MSID: Msid = Msid(1);
 
@@ -91,6 +92,8 @@ pub struct World {
     gop: GopMode,
     hold_ms: u64,
     lag_ms: u64,
+    flush_ms: u64,
+    merge_ms: u64,
     frame_bytes_max: usize,
     epochs: Vec<(Epoch, usize)>,
     ended: Vec<Epoch>,
@@ -111,11 +114,12 @@ impl World {
         let gop = rng.pick(&[GopMode::Gop, GopMode::Gop, GopMode::Keyframe, GopMode::Off]);
         let hold_ms = rng.pick(&[0, 50, 1_000, 10_000]);
         let lag_ms = rng.pick(&[50, 500, 5_000]);
+        let (flush_ms, merge_ms) = (rng.pick(&[0, 40, 40]), rng.pick(&[0, 0, 30]));
         let bytes = rng.pick(&[4_000, 100_000, 32 << 20]);
         let config = LiveConfig {
             log: LogLimits { gop, bytes, gop_ms: rng.pick(&[200, 20_000]), lag_ms },
-            flush_ms: 40,
-            merge_ms: rng.pick(&[0, 0, 30]),
+            flush_ms,
+            merge_ms,
             lag_ms,
             hold_ms,
             wait_for_publisher: rng.chance(80),
@@ -162,6 +166,8 @@ impl World {
             gop,
             hold_ms,
             lag_ms,
+            flush_ms,
+            merge_ms,
             frame_bytes_max,
             epochs: Vec::new(),
             ended: Vec::new(),
@@ -263,7 +269,10 @@ impl World {
             PlayAnswer::Accepted(slot) => {
                 let ends = self.ends(key);
                 let who = (on, key, slot);
-                self.viewers.push(Viewer::new(who, ends, self.chunk_size, self.gop));
+                let mut viewer = Viewer::new(who, ends, self.chunk_size, self.gop);
+                viewer.connection = id;
+                self.viewers.push(viewer);
+                self.flush(on, &[id]);
             }
             PlayAnswer::Refused(..) => assert!(!is_live, "play of a live stream was refused"),
         }
@@ -282,16 +291,7 @@ impl World {
         let viewer = &mut viewers[at];
         let (player, log) = loops[viewer.on].live.player(viewer.slot).unwrap();
         player.cursor.prepare(log, self.lag_ms, budget, self.now);
-        let mut bytes = Vec::new();
-        for pending in player.cursor.pending(log) {
-            let image = pending.frame.segments().flatten().copied();
-            bytes.extend(image.skip(pending.offset));
-            if bytes.len() >= room {
-                break;
-            }
-        }
-        bytes.truncate(room);
-        player.cursor.advance(log, bytes.len());
+        let bytes = write(&mut player.cursor, log, room);
         let sent = |serial: u16| {
             let publisher = &publishers[usize::from(serial) - 1];
             Told { key: publisher.key, epoch: publisher.epoch, sent: &publisher.source.sent }
@@ -331,8 +331,41 @@ impl World {
             self.note_posts(on);
         }
         self.settle(on);
-        self.loops[on].live.take_due(self.now, |_| {});
+        let mut due = Vec::new();
+        self.loops[on].live.take_due(self.now, |id| due.push(id));
+        self.flush(on, &due);
+        self.nobody_waits_too_long(on);
         self.loops[on].outbox.flush();
+    }
+
+    /// These connections come onto the flush list: their players get everything up to here.
+    fn flush(&mut self, on: usize, due: &[ConnectionId]) {
+        let live = &self.loops[on].live;
+        for viewer in self.viewers.iter_mut().filter(|viewer| viewer.on == on) {
+            if due.contains(&viewer.connection) {
+                viewer.flushed = live.playing(viewer.slot).unwrap().1.head();
+            }
+        }
+    }
+
+    /// What a player has not got yet is not due, and the loop wakes up when it is.
+    fn nobody_waits_too_long(&self, on: usize) {
+        let live = &self.loops[on].live;
+        for viewer in self.viewers.iter().filter(|viewer| viewer.on == on) {
+            let log = live.playing(viewer.slot).unwrap().1;
+            for index in viewer.flushed.max(log.base())..log.head() {
+                let kind = log.frame(index).unwrap().kind();
+                let wait = match kind {
+                    _ if self.merge_ms > 0 => self.merge_ms,
+                    // Data stands also before the audio frame that ends a gap, and waits with it.
+                    MediaKind::Audio | MediaKind::Data => self.flush_ms,
+                    MediaKind::Video => 0,
+                };
+                let due = log.arrived(index).unwrap().plus(wait);
+                assert!(self.now < due, "{kind:?} {index} waits since {due:?}");
+                assert!(live.poll_timeout().is_some_and(|at| at <= due), "nobody wakes up");
+            }
+        }
     }
 
     /// Memory is short: a loop cuts its logs.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use millrace::budget::Budget;
-use millrace::media::cursor::Cursor;
+use millrace::media::cursor::{Cursor, Pending};
 use millrace::media::frame::{Frame, FrameBuilder};
 use millrace::media::log::{GopMode, LogLimits, StreamLog};
 use millrace::rtmp::session::MediaKind;
@@ -50,6 +50,29 @@ pub fn limits(gop: GopMode) -> LogLimits {
     LogLimits { gop, bytes: 32 << 20, gop_ms: 20_000, lag_ms: 5_000 }
 }
 
+/// Writes up to `room` bytes of what is pending, as the flush pass does; the bytes.
+pub fn write(cursor: &mut Cursor, log: &StreamLog, room: usize) -> Vec<u8> {
+    let image = |pending: Pending<'_>| {
+        pending.frame.segments().flatten().copied().skip(pending.offset).collect::<Vec<u8>>()
+    };
+    let mut bytes = cursor.in_flight().map(image).unwrap_or_default();
+    let in_flight = bytes.len();
+    let mut ahead = cursor.ahead(log);
+    while bytes.len() <= room
+        && let Some(pending) = ahead.next()
+    {
+        bytes.extend(image(pending));
+    }
+    let place = ahead.place();
+    if bytes.len() <= room && bytes.len() > in_flight {
+        cursor.arrive(place);
+    } else {
+        bytes.truncate(room);
+        cursor.advance(log, bytes.len());
+    }
+    bytes
+}
+
 /// A player with its log's way out: writes what is pending and reads it back.
 pub struct Reader {
     /// The place in the log.
@@ -66,15 +89,7 @@ impl Reader {
     /// Prepares and takes up to `room` bytes; the messages that they complete.
     pub fn take(&mut self, log: &mut StreamLog, room: usize, now: Millis) -> Vec<Heard> {
         self.cursor.prepare(log, 5_000, &budget(), now);
-        let mut bytes = Vec::new();
-        for pending in self.cursor.pending(log) {
-            bytes.extend(pending.frame.segments().flatten().skip(pending.offset));
-            if bytes.len() >= room {
-                break;
-            }
-        }
-        bytes.truncate(room);
-        self.cursor.advance(log, bytes.len());
+        let bytes = write(&mut self.cursor, log, room);
         self.wire.take(&bytes)
     }
 
