@@ -2,9 +2,11 @@
 mod support;
 
 use std::fs;
+use std::io::{self, ErrorKind, Write};
 use std::net::SocketAddr;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
+use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::process::Signal;
 use serde_json::Value;
 use support::Server;
@@ -156,6 +158,27 @@ fn a_line_of_progress_comes_each_second_unless_quiet() {
     }
     let quiet = load(server.address(), &[&flags[..], &["--quiet"]].concat()).text();
     assert_eq!(quiet.lines().filter(|line| line.contains(" s: ")).count(), 0, "{quiet}");
+}
+
+#[test]
+fn a_stderr_that_nobody_reads_costs_lines_and_no_time() {
+    let server = Server::start(&[]);
+    let scratch = Scratch::new("load-unread");
+    let json = scratch.file("run.json");
+    let (_unread, mut full) = io::pipe().unwrap();
+    fcntl_setfl(&full, OFlags::NONBLOCK).unwrap();
+    let filled = std::iter::repeat_with(|| full.write(&[b'.'; 4096])).find_map(Result::err);
+    assert_eq!(filled.unwrap().kind(), ErrorKind::WouldBlock);
+    fcntl_setfl(&full, OFlags::empty()).unwrap();
+    let mut command = Command::new("timeout");
+    command.args(["30", env!("CARGO_BIN_EXE_millrace-load"), "--players", "2", "--time", "2"]);
+    command.args(["--server", &server.address().to_string()]);
+    // The text goes to stderr too.
+    command.args(["--csv", "-", "--json"]).arg(&json).stdout(Stdio::null()).stderr(full);
+    let status = command.status().unwrap();
+    assert!(status.success(), "{status}");
+    let result: Value = serde_json::from_str(&fs::read_to_string(json).unwrap()).unwrap();
+    assert_eq!(result["joined"], 2);
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod result;
 use std::io::{self, Write};
 use std::time::Duration;
 
+use millrace::net::log_writer::LogWriter;
 use mio::Events;
 
 use crate::clock::Clock;
@@ -87,11 +88,15 @@ pub(crate) struct Load<'a> {
 }
 
 impl<'a> Load<'a> {
-    /// A load that has not begun.
+    /// A load that has not begun, and tells of itself on `stderr`.
     ///
     /// # Errors
     /// What the kernel says.
-    pub(crate) fn new(options: &'a Options, source: Source<'a>) -> Result<Self, LoadError> {
+    pub(crate) fn new(
+        options: &'a Options,
+        source: Source<'a>,
+        stderr: LogWriter,
+    ) -> Result<Self, LoadError> {
         let streams = Stream::all(&options.stream, options.publishers);
         let clock = Clock::new();
         let now_us = clock.now_us();
@@ -115,7 +120,7 @@ impl<'a> Load<'a> {
             is_publisher_lost: false,
             report: members.report(options),
             meters: Meters::new(options.server_pid)?,
-            progress: Progress::new(options.quiet),
+            progress: Progress::new(options.quiet, stderr),
             members,
             streams,
         })
@@ -376,7 +381,7 @@ impl<'a> Load<'a> {
         self.measured_from_us = Some(now_us);
         // Whoever waits for it is told.
         match self.options.has_stdout() {
-            true => writeln!(io::stderr(), "everybody is there")?,
+            true => self.progress.tell("everybody is there"),
             false => writeln!(io::stdout(), "everybody is there")?,
         }
         self.meters.begin()?;

@@ -47,6 +47,7 @@ use std::process::ExitCode;
 
 use error::LoadError;
 use load::Load;
+use millrace::net::log_writer::LogWriter;
 use options::{Command, Options, is_stdout};
 use report::Report;
 use source::Source;
@@ -62,22 +63,29 @@ fn main() -> ExitCode {
         "floor" => run_floor(rest),
         "plot" => match plot::run(rest) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => complain(&error.to_string(), error.code()),
+            Err(error) => complain(io::stderr(), &error.to_string(), error.code()),
         },
-        other => complain(&format!("'{other}' is no mode; see --help"), 2),
+        other => complain(io::stderr(), &format!("'{other}' is no mode; see --help"), 2),
     }
 }
 
-/// Loads a server.
+/// Loads a server. A stderr that nobody reads costs lines, and neither time nor the result.
 fn run_load(args: &[String]) -> ExitCode {
-    match Options::parse(args) {
-        Ok(Command::Run(options)) => match run(&options) {
-            Ok(report) => finish(&options, &report),
-            Err(error) => complain(&error.to_string(), 1),
-        },
-        Ok(Command::Print(text)) => print(&text),
-        Err(error) => complain(&error.to_string(), 2),
-    }
+    let options = match Options::parse(args) {
+        Ok(Command::Run(options)) => options,
+        Ok(Command::Print(text)) => return print(&text),
+        Err(error) => return complain(io::stderr(), &error.to_string(), 2),
+    };
+    let mut stderr = match LogWriter::start() {
+        Ok(stderr) => stderr,
+        Err(error) => return complain(io::stderr(), &error.to_string(), 1),
+    };
+    let code = match run(&options, &stderr) {
+        Ok(report) => finish(&options, &report, &mut stderr),
+        Err(error) => complain(&mut stderr, &error.to_string(), 1),
+    };
+    stderr.drain();
+    code
 }
 
 /// Serves, to be measured.
@@ -85,14 +93,14 @@ fn run_floor(args: &[String]) -> ExitCode {
     match floor::Options::parse(args) {
         Ok(Ok(options)) => match floor::run(options) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => complain(&error.to_string(), 1),
+            Err(error) => complain(io::stderr(), &error.to_string(), 1),
         },
         Ok(Err(text)) => print(&text),
-        Err(error) => complain(&error.to_string(), 2),
+        Err(error) => complain(io::stderr(), &error.to_string(), 2),
     }
 }
 
-fn run(options: &Options) -> Result<Report, LoadError> {
+fn run(options: &Options, stderr: &LogWriter) -> Result<Report, LoadError> {
     // Without it fewer connections fit, which the first failed one tells.
     let _ = millrace::host::raise_nofile();
     // Now rather than after hours.
@@ -108,7 +116,7 @@ fn run(options: &Options) -> Result<Report, LoadError> {
             Source::flv(&file).ok_or(LoadError::NoFlv)?
         }
     };
-    let mut report = Load::new(options, source)?.run()?;
+    let mut report = Load::new(options, source, stderr.clone())?.run()?;
     report.broken = options.promises.judge(&report);
     if let (Some(pid), None) = (options.server_pid, report.server) {
         report.broken.push(format!("the server's process {pid} was not there to the end"));
@@ -117,7 +125,7 @@ fn run(options: &Options) -> Result<Report, LoadError> {
 }
 
 /// Writes the result in every form that is asked for.
-fn finish(options: &Options, report: &Report) -> ExitCode {
+fn finish(options: &Options, report: &Report, stderr: &mut LogWriter) -> ExitCode {
     let forms = [(&options.json, report.json()), (&options.csv, report.csv())];
     for (path, form) in &forms {
         let Some(path) = path else { continue };
@@ -126,12 +134,13 @@ fn finish(options: &Options, report: &Report) -> ExitCode {
             false => fs::write(path, form),
         };
         if let Err(error) = written {
-            return complain(&LoadError::Output(path.clone(), error).to_string(), 1);
+            let error = LoadError::Output(path.clone(), error);
+            return complain(stderr, &error.to_string(), 1);
         }
     }
     let text = report.text();
     let written = match options.has_stdout() {
-        true => io::stderr().write_all(text.as_bytes()),
+        true => stderr.write_all(text.as_bytes()),
         false => io::stdout().write_all(text.as_bytes()),
     };
     if written.is_ok() && report.passes() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -145,8 +154,8 @@ fn print(text: &str) -> ExitCode {
 }
 
 /// One sentence to stderr.
-fn complain(what: &str, code: u8) -> ExitCode {
+fn complain(mut stderr: impl Write, what: &str, code: u8) -> ExitCode {
     // If stderr is gone the exit code has to do.
-    let _ = writeln!(io::stderr(), "millrace-load: {what}");
+    let _ = stderr.write_all(format!("millrace-load: {what}\n").as_bytes());
     ExitCode::from(code)
 }

@@ -1,7 +1,9 @@
-//! The line of progress on stderr, once a second while a run lasts.
+//! The line of progress on stderr, once a second while a run lasts. A full stderr loses lines.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
+
+use millrace::net::log_writer::LogWriter;
 
 use crate::resources::{Meters, Usage};
 
@@ -27,6 +29,7 @@ pub(crate) struct Now {
 #[derive(Debug)]
 pub(crate) struct Progress {
     is_quiet: bool,
+    stderr: LogWriter,
     last: Now,
     /// What this process and the server had used at the last line.
     used: (Usage, Option<Usage>),
@@ -34,8 +37,14 @@ pub(crate) struct Progress {
 
 impl Progress {
     /// Nothing is written yet.
-    pub(crate) fn new(is_quiet: bool) -> Self {
-        Self { is_quiet, last: Now::default(), used: (Usage::default(), None) }
+    pub(crate) fn new(is_quiet: bool, stderr: LogWriter) -> Self {
+        Self { is_quiet, stderr, last: Now::default(), used: (Usage::default(), None) }
+    }
+
+    /// Writes this line, quiet or not.
+    pub(crate) fn tell(&mut self, line: &str) {
+        // A run does not end because nobody looks.
+        let _ = self.stderr.write_all(format!("{line}\n").as_bytes());
     }
 
     /// Whether it is time for a line.
@@ -52,8 +61,7 @@ impl Progress {
         let line = self.line(now, used);
         self.last = now;
         self.used = used;
-        // A run does not end because nobody looks.
-        let _ = writeln!(io::stderr(), "{line}");
+        self.tell(&line);
         Ok(())
     }
 
@@ -91,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_line_tells_what_happened_since_the_last() {
-        let mut progress = Progress::new(false);
+        let mut progress = Progress::new(false, LogWriter::start().unwrap());
         progress.last = Now { now_us: 3_000_000, bytes: 1_000, ..Now::default() };
         progress.used = used(100_000_000, 700_000_000);
         assert!(!progress.is_due(3_999_999) && progress.is_due(4_000_000));
@@ -113,6 +121,6 @@ mod tests {
 
     #[test]
     fn nothing_is_due_when_quiet() {
-        assert!(!Progress::new(true).is_due(u64::MAX));
+        assert!(!Progress::new(true, LogWriter::start().unwrap()).is_due(u64::MAX));
     }
 }
