@@ -12,7 +12,7 @@ import sys
 import xml.etree.ElementTree
 
 FIELDS = """time_s publishers players verified drained stuck slow idle kbps joined failed closed
-join_p50_ms join_p99_ms join_max_ms churn_joins churn_failed churn_p50_ms churn_p99_ms churn_max_ms
+put_out join_p50_ms join_p99_ms join_max_ms churn_joins churn_failed churn_p50_ms churn_p99_ms churn_max_ms
 storm_joins storm_failed storm_ms frames_sent publisher_late_max_ms latency_samples latency_p50_ms
 latency_p99_ms latency_p999_ms latency_max_ms latency_resolution_us
 audio_p50_ms audio_p99_ms audio_max_ms read_delay_p99_ms messages

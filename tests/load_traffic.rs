@@ -101,6 +101,18 @@ fn slow_players_read_their_rate_and_the_others_miss_nothing() {
 }
 
 #[test]
+fn players_that_a_server_closes_because_they_do_not_read_are_told() {
+    for (timeout, put_out) in [("300ms", 3), ("0", 0)] {
+        let server = Server::start(&["--blocked-timeout", timeout, "--notsent-lowat", "16K"]);
+        let flags = ["--players", "2", "--stuck", "3", "--kbps", "20000", "--time", "4"];
+        let run = load(server.address(), &flags);
+        assert_eq!((run.code(), run.count("put_out")), (Some(0), put_out), "{}", run.text());
+        assert_eq!(server.stats()["total"]["closes"]["blocked"], put_out);
+        assert_eq!((run.count("joined"), run.count("closed")), (2, 0));
+    }
+}
+
+#[test]
 fn joins_that_a_server_refuses_have_failed() {
     // There is room for the publisher, its player and two guests.
     let server = Server::start(&["--max-connections", "4"]);

@@ -315,6 +315,7 @@ impl<'a> Load<'a> {
         self.awaited = self.awaited.saturating_sub(usize::from(is_awaited));
         // What the server does with those that do not read as fast as it sends is its affair.
         if matches!(peer.role, Role::Slow | Role::Stuck) && had_begun {
+            self.report.put_out += 1;
             return;
         }
         let counter = if had_begun { &mut self.report.closed } else { &mut self.report.failed };
@@ -351,6 +352,7 @@ impl<'a> Load<'a> {
             }
             Phase::Measuring if is_late || self.is_publisher_lost => {
                 self.end_measuring()?;
+                self.probe_deaf();
                 self.enter(Phase::Leaving, SETTLE_WAIT_US);
             }
             Phase::Leaving if self.crowd.is_empty() || is_late || self.is_publisher_lost => {

@@ -257,14 +257,30 @@ impl Peer {
         };
         self.received += count as u64;
         self.session.skip_input(count, &mut self.out);
-        // Never more than one message waits for a server that does not read.
-        if alive && self.out.is_empty() {
-            self.session.acknowledge(&mut self.out);
-        }
-        if !self.out.is_empty() {
-            self.flush()?;
+        match alive {
+            true => self.speak()?,
+            false if !self.out.is_empty() => self.flush()?,
+            false => {}
         }
         Ok(count)
+    }
+
+    /// Acknowledges though it is not due. A server that has closed this connection answers with a
+    /// reset, even if its FIN waits behind bytes that nobody here reads.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub(crate) fn speak(&mut self) -> io::Result<()> {
+        // Never more than one message waits for a server that does not read.
+        if self.out.is_empty() {
+            self.session.acknowledge(&mut self.out);
+        }
+        self.flush()
+    }
+
+    /// Whether the server has reset the connection.
+    pub(crate) fn is_reset(&self) -> bool {
+        !matches!(self.stream.take_error(), Ok(None))
     }
 
     /// Whether it is one of those that stop parsing, and has come so far. The drained ones are told

@@ -40,6 +40,8 @@ pub(crate) struct Report {
     pub(crate) failed: u64,
     /// Connections that were lost afterwards, publishers included.
     pub(crate) closed: u64,
+    /// Of the slow and stuck players, those that the server has closed.
+    pub(crate) put_out: u64,
     /// From connecting to the first keyframe, of players.
     pub(crate) joins: Latencies,
     /// Joins of the churn that succeeded.
@@ -146,6 +148,7 @@ impl Report {
             ("joined", self.joined.into()),
             ("failed", self.failed.into()),
             ("closed", self.closed.into()),
+            ("put_out", self.put_out.into()),
         ]
     }
 
@@ -268,7 +271,10 @@ impl Report {
 /// The text's lines: title and fields. A line without a figure but 0 is left out.
 const LINES: &[(&str, &[&str])] = &[
     ("peers", &["publishers", "players", "verified", "drained", "stuck", "slow", "idle"]),
-    ("joins", &["joined", "failed", "closed", "join_p50_ms", "join_p99_ms", "join_max_ms"]),
+    (
+        "joins",
+        &["joined", "failed", "closed", "put_out", "join_p50_ms", "join_p99_ms", "join_max_ms"],
+    ),
     ("churn", &["churn_joins", "churn_failed", "churn_p50_ms", "churn_p99_ms", "churn_max_ms"]),
     ("storm", &["storm_joins", "storm_failed", "storm_ms"]),
     ("frames", &["frames_sent", "publisher_late_max_ms", "messages", "verified_messages"]),
@@ -356,7 +362,7 @@ mod tests {
 
     /// As the scripts know them.
     const NAMES: &str = "time_s,publishers,players,verified,drained,stuck,slow,idle,kbps,joined,\
-        failed,closed,join_p50_ms,join_p99_ms,join_max_ms,churn_joins,churn_failed,churn_p50_ms,\
+        failed,closed,put_out,join_p50_ms,join_p99_ms,join_max_ms,churn_joins,churn_failed,churn_p50_ms,\
         churn_p99_ms,churn_max_ms,storm_joins,storm_failed,storm_ms,frames_sent,\
         publisher_late_max_ms,latency_samples,latency_p50_ms,latency_p99_ms,latency_p999_ms,\
         latency_max_ms,latency_resolution_us,audio_p50_ms,audio_p99_ms,audio_max_ms,\

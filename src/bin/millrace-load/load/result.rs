@@ -8,6 +8,9 @@ use crate::progress::Now;
 use crate::report::Report;
 use crate::streams::Stream;
 
+/// How long a reset by the server may be on its way, µs.
+const RESET_WAIT_US: u64 = 200_000;
+
 impl Load<'_> {
     /// Whether everybody has everything, or is gone.
     pub(super) fn is_settled(&self) -> bool {
@@ -17,8 +20,21 @@ impl Load<'_> {
             }
             _ => true,
         };
-        self.drain.are_complete(&self.connections, &self.streams)
+        let have_deaf = self.options.slow + self.options.stuck > 0;
+        let may_reset = have_deaf && self.clock.now_us() < self.phase_us.0 + RESET_WAIT_US;
+        !may_reset
+            && self.drain.are_complete(&self.connections, &self.streams)
             && self.connections.peers.iter().all(|(_, peer)| is_settled(peer))
+    }
+
+    /// Lets those that do not read say something: those that the server has closed are reset.
+    pub(super) fn probe_deaf(&mut self) {
+        let peers = self.connections.peers.iter_mut();
+        let speak = |(key, peer): (usize, &mut Peer)| Some((key, peer.speak().err()?));
+        let gone: Vec<_> = peers.filter(|(_, peer)| peer.is_deaf()).filter_map(speak).collect();
+        for (key, error) in gone {
+            self.close(key, &error);
+        }
     }
 
     pub(super) fn show_progress(&mut self) -> io::Result<()> {
@@ -44,6 +60,7 @@ impl Load<'_> {
         self.streams.iter_mut().for_each(Stream::settle);
         for (_, peer) in &self.connections.peers {
             self.report.failed += u64::from(peer.state == State::Starting);
+            self.report.put_out += u64::from(peer.is_deaf() && peer.is_reset());
             let is_player = peer.inbound.is_some();
             if let Some(join_us) = peer.join_us.filter(|_| is_player || peer.role == Role::Idle) {
                 self.report.joined += 1;
