@@ -258,6 +258,8 @@ start_load() {
   shift
   local flags=(--server "$server_address" --server-pid "$measured_pid")
   flags+=("$@" --json "$out/$row.json" --csv "$out/$row.csv")
+  # What is tried and not measured may share its CPUs.
+  [ "$smoke" = 0 ] || flags+=(--waited-max 1000)
   note "load $row: millrace-load ${flags[*]}"
   : > "$out/$row.txt"
   "${on_load_cpus[@]}" "$generator" "${flags[@]}" > "$out/$row.txt" 2>&1 &

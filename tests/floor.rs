@@ -9,6 +9,7 @@ use millrace::rtmp::session::MediaKind;
 use rustix::process::Signal;
 use serde_json::Value;
 use socket2::SockRef;
+use support::load::WHATEVER_ELSE_RUNS;
 use support::{Client, Got, Message, Server, body};
 
 const PLAYERS: usize = 20;
@@ -198,6 +199,7 @@ fn the_load_is_served_by_the_floor_under_every_policy() {
         let output = Command::new(env!("CARGO_BIN_EXE_millrace-load"))
             .args(["--server", &address, "--players", "20", "--stuck", "2", "--time", "1"])
             .args(["--gop-ms", "500", "--verify-every", "2", "--expect-no-gap"])
+            .args(WHATEVER_ELSE_RUNS)
             .output()
             .unwrap();
         assert!(output.status.success(), "{policy}: {output:?}");

@@ -4,7 +4,7 @@ mod support;
 use std::net::SocketAddr;
 
 use millrace::rtmp::session::MediaKind;
-use support::load::{Running, load, millrace_load};
+use support::load::{Running, WHATEVER_ELSE_RUNS, load, millrace_load};
 use support::{Client, Server};
 
 const SHORT: [&str; 2] = ["--time", "200ms"];
@@ -27,7 +27,7 @@ fn app_and_stream_are_what_the_server_sees() {
 fn server_is_the_only_address_that_is_talked_to() {
     let (server, other) = (Server::start(&[]), Server::start(&[]));
     let flags = ["--server", &server.address().to_string(), "--players", "2"];
-    let output = millrace_load(&[&SHORT[..], &flags].concat());
+    let output = millrace_load(&[&SHORT[..], &flags, &WHATEVER_ELSE_RUNS].concat());
     assert!(output.status.success(), "{output:?}");
     assert_eq!((server.total("accepted"), other.total("accepted")), (3, 0));
 }

@@ -4,13 +4,13 @@ mod support;
 use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::process::Signal;
 use serde_json::Value;
 use support::Server;
-use support::load::{Running, load};
+use support::load::{Running, WHATEVER_ELSE_RUNS, load};
 use support::programs::Scratch;
 
 const SHORT: [&str; 4] = ["--players", "4", "--time", "500ms"];
@@ -32,7 +32,7 @@ fn json_and_csv_show_the_same_fields_and_values() {
     let (json, table) = (scratch.file("run.json"), scratch.file("run.csv"));
     let mut command = Command::new(env!("CARGO_BIN_EXE_millrace-load"));
     command.args(["--server", &server.address().to_string()]).args(SHORT);
-    command.arg("--json").arg(&json).arg("--csv").arg(&table);
+    command.args(WHATEVER_ELSE_RUNS).arg("--json").arg(&json).arg("--csv").arg(&table);
     let output = command.output().unwrap();
     assert!(output.status.success(), "{output:?}");
     let said = String::from_utf8(output.stdout).unwrap();
@@ -59,7 +59,7 @@ fn a_dash_gives_stdout_to_the_form_for_programs() {
     assert!(json.result.is_object(), "stdout is one object: {:?}", json.output);
     let mut command = Command::new(env!("CARGO_BIN_EXE_millrace-load"));
     command.args(["--server", &server.address().to_string()]).args(SHORT);
-    let output = command.args(["--csv", "-"]).output().unwrap();
+    let output = command.args(["--csv", "-"]).args(WHATEVER_ELSE_RUNS).output().unwrap();
     csv(&String::from_utf8(output.stdout).unwrap());
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(text.contains("everybody is there\n") && text.ends_with("good\n"), "{text}");
@@ -172,13 +172,56 @@ fn a_stderr_that_nobody_reads_costs_lines_and_no_time() {
     fcntl_setfl(&full, OFlags::empty()).unwrap();
     let mut command = Command::new("timeout");
     command.args(["30", env!("CARGO_BIN_EXE_millrace-load"), "--players", "2", "--time", "2"]);
-    command.args(["--server", &server.address().to_string()]);
+    command.args(["--server", &server.address().to_string()]).args(WHATEVER_ELSE_RUNS);
     // The text goes to stderr too.
     command.args(["--csv", "-", "--json"]).arg(&json).stdout(Stdio::null()).stderr(full);
     let status = command.status().unwrap();
     assert!(status.success(), "{status}");
     let result: Value = serde_json::from_str(&fs::read_to_string(json).unwrap()).unwrap();
     assert_eq!(result["joined"], 2);
+}
+
+/// A process that always wants this CPU, a minute at most; killed when dropped.
+struct Busy(Child);
+
+impl Busy {
+    fn on(cpu: &str) -> Self {
+        let work = "ulimit -t 60; while :; do :; done";
+        let mut command = Command::new("taskset");
+        Self(command.args(["-c", cpu, "sh", "-c", work]).spawn().unwrap())
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_load_that_others_keep_from_its_cpu_is_invalid() {
+    let server = Server::start(&[]);
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let cpus = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
+    let cpu = cpus.trim().split(['-', ',']).next().unwrap();
+    let _busy = Busy::on(cpu);
+    let run = |waited_max: &str| {
+        let mut command = Command::new("taskset");
+        command.args(["-c", cpu, env!("CARGO_BIN_EXE_millrace-load"), "--json", "-"]);
+        command.args(["--server", &server.address().to_string(), "--waited-max", waited_max]);
+        command.args(["--players", "20", "--time", "1"]).output().unwrap()
+    };
+    for (waited_max, code) in [("0", 1), ("1000", 0)] {
+        let output = run(waited_max);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{text}");
+        let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert!(result["load_waited_percent"].as_f64() > Some(0.0), "{result}");
+        assert_eq!((result["valid"] == true, result["good"] == true), (code == 0, true));
+        assert_eq!(text.contains("\nINVALID: the load waited for a CPU in "), code == 1, "{text}");
+    }
 }
 
 #[test]

@@ -6,6 +6,9 @@ use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
+/// Tests share their CPUs with each other, and no figure of theirs is a measurement.
+pub const WHATEVER_ELSE_RUNS: [&str; 2] = ["--waited-max", "1000"];
+
 /// A run that is over.
 pub struct Run {
     /// Exit code, and what was said; stdout is the result as JSON.
@@ -23,7 +26,7 @@ pub fn millrace_load(args: &[&str]) -> Output {
 /// Loads the server at `address` with `flags` and waits for the end, at most 90 seconds.
 pub fn load(address: SocketAddr, flags: &[&str]) -> Run {
     let usual = ["--server", &address.to_string(), "--json", "-"];
-    Run::of(millrace_load(&[&usual, flags].concat()))
+    Run::of(millrace_load(&[&usual[..], &WHATEVER_ELSE_RUNS, flags].concat()))
 }
 
 /// A run that has begun; killed when dropped.
@@ -34,7 +37,11 @@ impl Running {
     pub fn start(address: SocketAddr, flags: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_millrace-load"));
         command.args(["--server", &address.to_string(), "--json", "-"]).args(flags);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .args(WHATEVER_ELSE_RUNS)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut said = String::new();
         let mut lines = BufReader::new(child.stderr.as_mut().unwrap());

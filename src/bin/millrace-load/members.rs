@@ -111,6 +111,7 @@ impl Members {
             stuck: self.stuck,
             slow: self.slow,
             idle: self.idle,
+            waited_max: options.waited_max,
             kbps: options.flv.is_none().then_some(options.kbps),
             ..Report::default()
         }

@@ -7,6 +7,7 @@ use millrace::cli::UsageError;
 
 use crate::flags::{self, Flag, Given, flag, refused};
 use crate::promises::Promises;
+use crate::report::OWN_WAIT_MAX;
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -64,6 +65,8 @@ pub(crate) struct Options {
     pub(crate) json: Option<PathBuf>,
     /// Where the result goes as CSV; `-` is stdout.
     pub(crate) csv: Option<PathBuf>,
+    /// So long may this process wait for a CPU, percent of the measured time.
+    pub(crate) waited_max: f64,
     /// No progress lines.
     pub(crate) quiet: bool,
     /// What must hold besides.
@@ -103,6 +106,7 @@ const FLAGS: &[Flag] = &[
     flag(RESULT, ("json", "FILE"), "", "Write the result as one JSON object; - is stdout, which it has for itself then.", "tests/load_report.rs::json_and_csv_show_the_same_fields_and_values"),
     flag(RESULT, ("csv", "FILE"), "", "Write it as a CSV header and row; - as above.", "tests/load_report.rs::json_and_csv_show_the_same_fields_and_values"),
     flag(RESULT, ("quiet", ""), "", "No line of progress each second.", "tests/load_report.rs::a_line_of_progress_comes_each_second_unless_quiet"),
+    flag(RESULT, ("waited-max", "PERCENT"), "10", "The run is invalid if this process waited longer for a CPU, in percent of the measured time.", "tests/load_report.rs::a_load_that_others_keep_from_its_cpu_is_invalid"),
     flag(PROMISES, ("expect-no-gap", ""), "", "No player misses a frame.", "tests/load_report.rs::a_gap_breaks_the_promise_that_there_is_none"),
     flag(PROMISES, ("expect-p99-ms", "N"), "", "Latency that 99 % of the video frames keep (of the audio frames where there is no video).", "tests/load_report.rs::a_promise_that_is_kept_is_0_and_one_that_is_broken_is_1"),
     flag(PROMISES, ("expect-p999-ms", "N"), "", "Latency that 99.9 % of them keep.", "tests/load_report.rs::a_promise_that_is_kept_is_0_and_one_that_is_broken_is_1"),
@@ -121,7 +125,7 @@ Usage: millrace-load [FLAGS]
        millrace-load MODE --help
 
 Exit codes: 0 good and valid; 1 a promise broken, a fault that no server may have, the load over
-90 % of its core, or it could not run; 2 wrong flags.";
+90 % of its core or kept waiting for it, or it could not run; 2 wrong flags.";
 
 /// Most connections of one kind.
 const PEERS_MAX: u64 = 1_000_000;
@@ -185,6 +189,7 @@ impl Options {
             connect_rate: given.number("connect-rate", 1..=1_000_000)?,
             json: given.path("json"),
             csv: given.path("csv"),
+            waited_max: given.decimal("waited-max", 0.0..=1000.0)?.unwrap_or(OWN_WAIT_MAX),
             quiet: given.has("quiet"),
             promises: promises(given)?,
         })

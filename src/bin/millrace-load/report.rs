@@ -13,6 +13,9 @@ use crate::resources::Usage;
 /// So large a share of its core makes the load a part of what it measures, percent.
 pub(crate) const OWN_CPU_MAX: f64 = 90.0;
 
+/// So large a share of the time that it waited for a CPU makes its figures those of others, percent.
+pub(crate) const OWN_WAIT_MAX: f64 = 10.0;
+
 /// Everything a run tells. Counts are of the whole run where not said otherwise.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Report {
@@ -76,6 +79,8 @@ pub(crate) struct Report {
     pub(crate) first_failure: Option<String>,
     /// What was promised and did not hold, a sentence each.
     pub(crate) broken: Vec<String>,
+    /// So long may this process wait for a CPU, percent of the measured time.
+    pub(crate) waited_max: f64,
 }
 
 impl Report {
@@ -96,9 +101,34 @@ impl Report {
         share(usage.cpu_ns, self.time_us * 1000) * 100.0
     }
 
+    /// How long this process waited for a CPU, in percent of the measured time.
+    fn waited_percent(&self) -> f64 {
+        share(self.load.waited_ns, self.time_us * 1000) * 100.0
+    }
+
+    /// Why the load was a part of what it measured, a sentence each.
+    fn faults(&self) -> Vec<String> {
+        let (used, waited) = (self.cpu_percent(&self.load), self.waited_percent());
+        let waited_max = self.waited_max;
+        let mut faults = Vec::new();
+        if used > OWN_CPU_MAX {
+            faults.push(format!(
+                "the load used {used:.1} % of its core; above {OWN_CPU_MAX} % it is part of what \
+                 it measures"
+            ));
+        }
+        if waited > waited_max {
+            faults.push(format!(
+                "the load waited for a CPU in {waited:.1} % of the time; above {waited_max} % \
+                 other processes are part of what it measures"
+            ));
+        }
+        faults
+    }
+
     /// Whether the load was not itself the limit.
     pub(crate) fn is_valid(&self) -> bool {
-        self.cpu_percent(&self.load) <= OWN_CPU_MAX
+        self.faults().is_empty()
     }
 
     /// Whether nothing failed and every promise was kept.
@@ -206,6 +236,7 @@ impl Report {
         vec![
             ("load_cpu_ms", decimal(Some(cpu_ms(load)))),
             ("load_cpu_percent", decimal(Some(self.cpu_percent(load)))),
+            ("load_waited_percent", decimal(Some(self.waited_percent()))),
             ("load_rss_kib", load.rss_kib.into()),
             ("load_voluntary_switches", load.voluntary.into()),
             ("load_involuntary_switches", load.involuntary.into()),
@@ -255,13 +286,8 @@ impl Report {
         if let Some(failure) = &self.first_failure {
             let _ = writeln!(text, "first failure: {failure}");
         }
-        if !self.is_valid() {
-            let percent = self.cpu_percent(&self.load);
-            let _ = writeln!(
-                text,
-                "INVALID: the load used {percent:.1} % of its core; above {OWN_CPU_MAX} % it is \
-                 part of what it measures"
-            );
+        for fault in self.faults() {
+            let _ = writeln!(text, "INVALID: {fault}");
         }
         text.push_str(if self.is_good() { "good\n" } else { "BAD\n" });
         text
@@ -303,6 +329,7 @@ const LINES: &[(&str, &[&str])] = &[
         &[
             "load_cpu_ms",
             "load_cpu_percent",
+            "load_waited_percent",
             "load_rss_kib",
             "load_voluntary_switches",
             "load_involuntary_switches",
@@ -368,7 +395,7 @@ mod tests {
         latency_max_ms,latency_resolution_us,audio_p50_ms,audio_p99_ms,audio_max_ms,\
         read_delay_p99_ms,messages,verified_messages,gaps,\
         corrupt,reordered,backward_timestamps,bad_starts,short_players,bytes,mbps,load_cpu_ms,\
-        load_cpu_percent,load_rss_kib,load_voluntary_switches,load_involuntary_switches,\
+        load_cpu_percent,load_waited_percent,load_rss_kib,load_voluntary_switches,load_involuntary_switches,\
         server_cpu_ms,server_cpu_percent,server_rss_kib,server_rss_max_kib,\
         server_voluntary_switches,server_involuntary_switches,cpu_ms_per_gbit,\
         both_cpu_ms_per_gbit,first_failure,valid,good";
@@ -452,6 +479,24 @@ mod tests {
         assert!(report.is_good() && !report.passes());
         assert_eq!(field(&report, "valid"), false);
         assert!(report.text().contains("INVALID: the load used 90.0 % of its core"));
+    }
+
+    #[test]
+    fn a_load_that_waited_for_its_cpu_too_long_is_invalid() {
+        let mut report = Report { waited_max: OWN_WAIT_MAX, ..report() };
+        report.load.waited_ns = 200_000_000;
+        assert!(report.passes(), "{}", report.text());
+        report.load.waited_ns += 1_000_000;
+        assert!(report.is_good() && !report.passes());
+        assert_eq!(field(&report, "valid"), false);
+        assert_eq!(field(&report, "load_waited_percent"), 10.05);
+        let text = report.text();
+        assert!(
+            text.contains("INVALID: the load waited for a CPU in 10.1 % of the time"),
+            "{text}"
+        );
+        report.waited_max = 20.0;
+        assert!(report.passes(), "{}", report.text());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! CPU time, memory and context switches of processes, from `/proc`.
 //!
 //! ```text
-//!   /proc/PID/task/TID/schedstat   ns on a CPU
+//!   /proc/PID/task/TID/schedstat   ns on a CPU, ns waiting for one
 //!   /proc/PID/task/TID/status      context switches
 //!   /proc/PID/status               VmRSS, VmHWM
 //!   /proc/PID/stat                 when it started: the same number may be another process
@@ -21,6 +21,8 @@ use crate::error::LoadError;
 pub(crate) struct Usage {
     /// Time on CPUs, ns.
     pub(crate) cpu_ns: u64,
+    /// Time that threads were ready and waited for a CPU, ns.
+    pub(crate) waited_ns: u64,
     /// How often a thread went to sleep.
     pub(crate) voluntary: u64,
     /// How often a thread lost its CPU.
@@ -75,6 +77,7 @@ impl Meters {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Thread {
     cpu_ns: u64,
+    waited_ns: u64,
     voluntary: u64,
     involuntary: u64,
 }
@@ -119,6 +122,7 @@ impl Meter {
             // Lower than before: a new thread with the number of an old one.
             let before = if now.cpu_ns < before.cpu_ns { Thread::default() } else { before };
             self.usage.cpu_ns += now.cpu_ns - before.cpu_ns;
+            self.usage.waited_ns += now.waited_ns.saturating_sub(before.waited_ns);
             self.usage.voluntary += now.voluntary.saturating_sub(before.voluntary);
             self.usage.involuntary += now.involuntary.saturating_sub(before.involuntary);
         }
@@ -150,9 +154,11 @@ fn threads(folder: &Path) -> io::Result<HashMap<u64, Thread>> {
 
 fn thread(folder: &Path) -> io::Result<Thread> {
     let schedstat = fs::read_to_string(folder.join("schedstat"))?;
+    let mut times = schedstat.split_whitespace();
     let status = fs::read_to_string(folder.join("status"))?;
     Ok(Thread {
-        cpu_ns: number(schedstat.split_whitespace().next())?,
+        cpu_ns: number(times.next())?,
+        waited_ns: number(times.next())?,
         voluntary: field(&status, "voluntary_ctxt_switches:")?,
         involuntary: field(&status, "nonvoluntary_ctxt_switches:")?,
     })
@@ -201,7 +207,7 @@ mod tests {
         fn thread(&self, id: u64, cpu_ns: u64, switches: u64) {
             let folder = self.0.join(format!("task/{id}"));
             fs::create_dir_all(&folder).unwrap();
-            fs::write(folder.join("schedstat"), format!("{cpu_ns} 55 66\n")).unwrap();
+            fs::write(folder.join("schedstat"), format!("{cpu_ns} {} 66\n", 3 * cpu_ns)).unwrap();
             let twice = 2 * switches;
             let switches = format!(
                 "voluntary_ctxt_switches:\t{switches}\nnonvoluntary_ctxt_switches:\t{twice}\n"
@@ -231,6 +237,7 @@ mod tests {
         process.thread(3, 30, 4);
         let usage = meter.sample().unwrap();
         assert_eq!((usage.cpu_ns, usage.voluntary, usage.involuntary), (430, 5, 10));
+        assert_eq!(usage.waited_ns, 3 * 430);
         assert_eq!((usage.rss_kib, usage.rss_max_kib), (70, 90));
         process.end_thread(2);
         process.thread(3, 10, 1);
@@ -252,6 +259,39 @@ mod tests {
     #[test]
     fn a_process_that_is_not_there_is_an_error() {
         assert_eq!(Meter::of(u32::MAX).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    /// A process that always wants this CPU, a minute at most; killed when dropped.
+    struct Busy(std::process::Child);
+
+    impl Busy {
+        fn on(cpu: &str) -> Self {
+            let work = "ulimit -t 60; while :; do :; done";
+            let mut command = std::process::Command::new("taskset");
+            Self(command.args(["-c", cpu, "sh", "-c", work]).spawn().unwrap())
+        }
+    }
+
+    impl Drop for Busy {
+        fn drop(&mut self) {
+            // It may have ended already.
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    #[test]
+    fn who_shares_a_cpu_with_a_busy_process_waits_for_it() {
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        let cpu =
+            field(&status.replace(['-', ','], " "), "Cpus_allowed_list:").unwrap().to_string();
+        let (one, _other) = (Busy::on(&cpu), Busy::on(&cpu));
+        let mut meter = Meter::of(one.0.id()).unwrap();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while meter.sample().unwrap().waited_ns < 20_000_000 {
+            assert!(std::time::Instant::now() < deadline, "{:?}", meter.usage);
+            std::thread::park_timeout(std::time::Duration::from_millis(5));
+        }
     }
 
     #[test]
