@@ -2,6 +2,7 @@
 mod support;
 
 use support::load::{Running, load};
+use support::programs::{Scratch, ffmpeg};
 use support::{Server, eventually};
 
 #[test]
@@ -30,6 +31,24 @@ fn without_publishers_what_is_there_is_played_and_measured() {
     assert_eq!((run.count("publishers"), run.count("frames_sent")), (0, 0));
     // The stamps of another process count.
     assert!(run.count("verified_messages") > 0 && run.count("latency_samples") > 0);
+}
+
+#[test]
+fn a_stream_without_video_that_is_there_is_played_too() {
+    let server = Server::start(&[]);
+    let scratch = Scratch::new("load-audio");
+    let sound = scratch.file("sound.flv");
+    let mut encoder = ffmpeg();
+    encoder.args(["-f", "lavfi", "-i", "sine=duration=1", "-c:a", "aac"]).arg(&sound);
+    assert!(encoder.status().unwrap().success());
+    let flags = ["--players", "0", "--time", "60", "--flv", sound.to_str().unwrap()];
+    let _publisher = Running::start(server.address(), &flags);
+    let flags = ["--publishers", "0", "--players", "4", "--verify-every", "2", "--storm", "2"];
+    let run = load(server.address(), &[&flags[..], &["--time", "1", "--expect-no-gap"]].concat());
+    assert_eq!((run.code(), run.count("joined")), (Some(0), 4), "{}", run.text());
+    assert_eq!((run.count("storm_joins"), run.count("bad_starts")), (2, 0));
+    // Audio has the place of video.
+    assert!(run.count("latency_samples") > 0 && run.result["audio_p50_ms"].is_null());
 }
 
 #[test]

@@ -22,7 +22,7 @@ const BATCH: usize = 32;
 pub(crate) struct Crowd {
     churn_per_second: u64,
     storm_left: usize,
-    has_video: bool,
+    has_video: Option<bool>,
     /// When the measured time began, µs, while it lasts.
     began_us: Option<u64>,
     /// Joins of the churn begun, or failed for lack of room.
@@ -35,7 +35,7 @@ pub(crate) struct Crowd {
 
 impl Crowd {
     /// Nobody yet.
-    pub(crate) fn new(options: &Options, has_video: bool) -> Self {
+    pub(crate) fn new(options: &Options, has_video: Option<bool>) -> Self {
         Self {
             churn_per_second: options.churn as u64,
             storm_left: options.storm,

@@ -22,6 +22,9 @@ use crate::stamp::{Checksum, HEAD_BYTES, Stamp, TAG_HEADER_BYTES_MAX, Wrap};
 /// So far back a late frame still closes the gap that it left.
 const WINDOW: u32 = u128::BITS;
 
+/// A stream that goes on for so long without any video has none, ms of its timestamps.
+const VIDEO_WAIT_MS: u32 = 2_000;
+
 /// Counters of one player.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Tally {
@@ -57,8 +60,11 @@ struct Message {
 pub(crate) struct Inbound {
     stream: u32,
     checks_bytes: bool,
-    has_video: bool,
-    has_begun: bool,
+    /// `None`: nobody knows yet.
+    has_video: Option<bool>,
+    begun_us: Option<u64>,
+    /// First frame of a stream without video so far: timestamp, and when it came, µs.
+    first: Option<(u32, u64)>,
     message: Message,
     /// Highest sequence number so far.
     last: Option<u32>,
@@ -84,8 +90,8 @@ pub(crate) struct Arrival {
 
 impl Inbound {
     /// A player of the stream with this id that has got nothing yet. `has_video`: it has to begin
-    /// with a keyframe.
-    pub(crate) fn new(stream: u32, checks_bytes: bool, has_video: bool) -> Self {
+    /// with a keyframe; `None`: if there is video.
+    pub(crate) fn new(stream: u32, checks_bytes: bool, has_video: Option<bool>) -> Self {
         let checksum = Checksum::default();
         let message = Message { head: [0; HEAD_BYTES], head_len: 0, stamp: None, checksum };
         let tally = Tally::default();
@@ -93,7 +99,8 @@ impl Inbound {
             stream,
             checks_bytes,
             has_video,
-            has_begun: false,
+            begun_us: None,
+            first: None,
             message,
             last: None,
             came: u128::MAX,
@@ -107,9 +114,9 @@ impl Inbound {
         self.last
     }
 
-    /// Whether it has got a keyframe, or a frame of a stream without video.
-    pub(crate) fn has_begun(&self) -> bool {
-        self.has_begun
+    /// When it got a keyframe, or a frame of a stream without video, µs.
+    pub(crate) fn begun_us(&self) -> Option<u64> {
+        self.begun_us
     }
 
     /// Takes body bytes. The server sends message by message, so pieces of one follow each other.
@@ -139,6 +146,9 @@ impl Inbound {
     fn finish(&mut self, piece: &MediaPiece<'_>, arrival: Arrival, samples: &mut Samples) {
         self.tally.messages += 1;
         self.tally.bytes += u64::from(piece.length);
+        if piece.kind == MediaKind::Video {
+            self.has_video.get_or_insert(true);
+        }
         let head = self.message.head.get(..self.message.head_len).unwrap_or_default();
         let tag = tag::classify(piece.kind, head);
         // QUIRK: nginx with `wait_video on` begins with an audio message of no bytes; a frame that has
@@ -159,18 +169,34 @@ impl Inbound {
             }
             return;
         };
-        self.has_begun |= tag.class == TagClass::Keyframe || !self.has_video;
+        if tag.class == TagClass::Keyframe || self.has_video == Some(false) {
+            self.begun_us.get_or_insert(arrival.at_us);
+        }
         self.follow(stamp.sequence, tag.class, piece.timestamp);
+        self.wait_for_video(piece.timestamp, arrival.at_us);
         if self.checks_bytes && arrival.measured_from_us.is_some_and(|from| stamp.sent_us >= from) {
-            let rides = self.has_video && piece.kind == MediaKind::Audio;
+            let rides = self.has_video != Some(false) && piece.kind == MediaKind::Audio;
             samples.add(stamp.sent_us, rides, arrival);
+        }
+    }
+
+    /// Without video it has begun with its first frame.
+    fn wait_for_video(&mut self, timestamp: u32, at_us: u64) {
+        if self.has_video.is_some() {
+            return;
+        }
+        let (from, from_us) = *self.first.get_or_insert((timestamp, at_us));
+        if (VIDEO_WAIT_MS..1 << 31).contains(&timestamp.wrapping_sub(from)) {
+            self.has_video = Some(false);
+            self.begun_us = Some(from_us);
+            self.tally.bad_start = false;
         }
     }
 
     fn follow(&mut self, sequence: u32, class: TagClass, timestamp: u32) {
         match self.last {
             None => {
-                self.tally.bad_start = self.has_video && class != TagClass::Keyframe;
+                self.tally.bad_start = self.has_video != Some(false) && class != TagClass::Keyframe;
                 self.last = Some(sequence);
             }
             Some(last) if last.wrapping_sub(sequence) < 1 << 31 => {
@@ -250,12 +276,12 @@ mod tests {
     }
 
     fn player(checks_bytes: bool) -> Inbound {
-        Inbound::new(stream_id("s"), checks_bytes, true)
+        Inbound::new(stream_id("s"), checks_bytes, Some(true))
     }
 
     /// Feeds a body cut at `cut`, as a message with `timestamp`.
     fn feed(inbound: &mut Inbound, body: &[u8], timestamp: u32, cut: usize) {
-        let arrival = Arrival::default();
+        let arrival = Arrival { at_us: 1000 * u64::from(timestamp), ..Arrival::default() };
         let mut offset = 0;
         for bytes in [&body[..cut], &body[cut..]] {
             if bytes.is_empty() {
@@ -351,9 +377,9 @@ mod tests {
 
     #[test]
     fn a_frame_of_another_stream_is_corrupt() {
-        let mut inbound = Inbound::new(stream_id("other"), false, true);
+        let mut inbound = Inbound::new(stream_id("other"), false, Some(true));
         feed(&mut inbound, &body(&KEY, 0), 0, 0);
-        assert_eq!((inbound.tally.corrupt, inbound.has_begun()), (1, false));
+        assert_eq!((inbound.tally.corrupt, inbound.begun_us()), (1, None));
     }
 
     #[test]
@@ -361,11 +387,32 @@ mod tests {
         let mut inbound = player(false);
         for (header, begun) in [(&[0xAF, 1][..], false), (&INTER, false), (&KEY, true)] {
             feed(&mut inbound, &body(header, u32::from(begun)), 0, 0);
-            assert_eq!(inbound.has_begun(), begun, "{header:02x?}");
+            assert_eq!(inbound.begun_us().is_some(), begun, "{header:02x?}");
         }
-        let mut inbound = Inbound::new(stream_id("s"), false, false);
+        let mut inbound = Inbound::new(stream_id("s"), false, Some(false));
         feed(&mut inbound, &body(&[0xAF, 1], 0), 0, 0);
-        assert!(inbound.has_begun());
+        assert!(inbound.begun_us().is_some());
+    }
+
+    #[test]
+    fn a_stream_that_shows_no_video_for_2_s_began_with_its_first_frame() {
+        let audio = |sequence| body(&[0xAF, 1], sequence);
+        let begun_us = |has_video: Option<bool>, header: Option<[u8; 5]>| {
+            let mut inbound = Inbound::new(stream_id("s"), false, has_video);
+            for sequence in 0..=20 {
+                let timestamp = 50 + 100 * sequence;
+                if let Some(header) = header.filter(|_| sequence == 10) {
+                    feed(&mut inbound, &header, timestamp, 0);
+                }
+                assert_eq!(inbound.begun_us(), None, "before {timestamp}");
+                feed(&mut inbound, &audio(sequence), timestamp, 0);
+            }
+            assert_eq!(inbound.tally.bad_start, inbound.begun_us().is_none());
+            inbound.begun_us()
+        };
+        assert_eq!(begun_us(None, None), Some(50_000));
+        assert_eq!(begun_us(None, Some([0x17, 0, 0, 0, 0])), None, "there is video");
+        assert_eq!(begun_us(Some(true), None), None, "there must be video");
     }
 
     #[test]

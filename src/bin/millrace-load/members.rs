@@ -22,7 +22,7 @@ pub(crate) struct Members {
     slow: usize,
     stuck: usize,
     idle: usize,
-    has_video: bool,
+    has_video: Option<bool>,
     opened: usize,
 }
 
@@ -38,13 +38,13 @@ impl Members {
             slow,
             stuck,
             idle,
-            has_video: has_video || publishers == 0,
+            has_video: (publishers > 0).then_some(has_video),
             opened: 0,
         }
     }
 
-    /// Whether a stream is expected to begin with a keyframe.
-    pub(crate) fn has_video(&self) -> bool {
+    /// Whether a stream is expected to begin with a keyframe; `None`: if it has video.
+    pub(crate) fn has_video(&self) -> Option<bool> {
         self.has_video
     }
 

@@ -87,7 +87,7 @@ const FLAGS: &[Flag] = &[
     flag(SERVER, ("server-pid", "PID"), "", "Measure CPU, memory and context switches of this process too.", "tests/load_report.rs::the_servers_process_is_measured_where_its_number_is_given"),
     flag(SERVER, ("app", "NAME"), "live", "App.", "tests/load_flags.rs::app_and_stream_are_what_the_server_sees"),
     flag(SERVER, ("stream", "NAME"), "load", "Stream name; NAME-0, NAME-1, ... with several publishers.", "tests/load_flags.rs::app_and_stream_are_what_the_server_sees"),
-    flag(WHO, ("publishers", "N"), "1; 0 with --idle alone", "Publishers, each of its own stream; 0: play what is there.", "tests/load_who.rs::publishers_have_a_stream_each_over_which_players_are_spread"),
+    flag(WHO, ("publishers", "N"), "1; 0 with --idle alone", "Publishers, each of its own stream; 0: play what is there; whether it has video shows after 2 s at most.", "tests/load_who.rs::publishers_have_a_stream_each_over_which_players_are_spread"),
     flag(WHO, ("players", "N"), "100; 0 with --idle, --churn or --storm", "Players that read, spread over the streams.", "tests/load.rs::players_get_every_frame_beside_players_that_never_read"),
     flag(WHO, ("verify-every", "K"), "20", "Every K-th player checks every byte and takes latencies; 0: none does.", "tests/load_flags.rs::verify_every_decides_how_many_players_check_every_byte"),
     flag(WHO, ("drain-ms", "MS"), "30", "Players read this often, the others without looking; 0: all read at once and parse everything.", "tests/load_who.rs::drain_ms_0_parses_every_player"),

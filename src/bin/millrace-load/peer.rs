@@ -312,17 +312,17 @@ impl Peer {
                     let Some(inbound) = &mut self.inbound else { continue };
                     inbound.take(&piece, arrival, sinks.samples);
                     if piece.is_last() {
-                        self.finish_message(arrival, sinks.streams);
+                        self.finish_message(sinks.streams);
                     }
                 }
                 Some(ClientEvent::Connected) => {
                     if self.role == Role::Idle {
-                        self.begin(arrival);
+                        self.begin(arrival.at_us);
                     }
                 }
                 Some(ClientEvent::Started) => {
                     if matches!(self.role, Role::Publisher | Role::Slow | Role::Stuck) {
-                        self.begin(arrival);
+                        self.begin(arrival.at_us);
                     }
                 }
                 Some(ClientEvent::Status { code, is_error }) if is_error => {
@@ -335,9 +335,9 @@ impl Peer {
         }
     }
 
-    fn finish_message(&mut self, arrival: Arrival, streams: &mut [Stream]) {
+    fn finish_message(&mut self, streams: &mut [Stream]) {
         let Some(inbound) = &self.inbound else { return };
-        let (last, has_begun) = (inbound.last(), inbound.has_begun());
+        let (last, begun_us) = (inbound.last(), inbound.begun_us());
         // What does not move it on, such as a sequence header, belongs to the next frame.
         if let Some(last) = last.filter(|&last| self.mark.is_none_or(|(mark, _)| mark != last)) {
             self.mark = Some((last, self.received));
@@ -347,14 +347,14 @@ impl Peer {
                 stream.add(last, self.session.media_bytes());
             }
         }
-        if has_begun && self.state == State::Starting {
-            self.begin(arrival);
+        if let (Some(begun_us), State::Starting) = (begun_us, self.state) {
+            self.begin(begun_us);
         }
     }
 
-    fn begin(&mut self, arrival: Arrival) {
+    fn begin(&mut self, at_us: u64) {
         self.state = State::Begun;
-        self.join_us = Some(arrival.at_us.saturating_sub(self.opened_us));
+        self.join_us = Some(at_us.saturating_sub(self.opened_us));
     }
 }
 
