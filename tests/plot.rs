@@ -32,8 +32,29 @@ fn a_file_becomes_a_picture() {
 }
 
 #[test]
+fn a_marked_value_is_a_line_across() {
+    let csv = std::env::temp_dir().join(format!("millrace-mark-{}.csv", std::process::id()));
+    fs::write(&csv, "figure,ratio\ncpu,0.25\nlatency,0.75\n").unwrap();
+    let flags = ["--csv", csv.to_str().unwrap(), "--x", "figure", "--y", "ratio"];
+    let svg = |more: &[&str]| String::from_utf8(plot(&[&flags, more].concat()).stdout).unwrap();
+    let height = |svg: &str, class: &str| -> f64 {
+        let element = svg.split('<').find(|element| element.contains(class)).unwrap();
+        element.split(" y1=\"").nth(1).unwrap().split('"').next().unwrap().parse().unwrap()
+    };
+    let (none, low, high) = (svg(&[]), svg(&["--mark", "0.5"]), svg(&["--mark=1"]));
+    fs::remove_file(&csv).unwrap();
+
+    let class = "class=\"mark\"";
+    assert!(!none.contains(class) && low.contains(">0.5</text>"), "{low}");
+    assert!(height(&high, class) < height(&low, class), "a larger value is higher");
+    // The axis goes as far as the mark does, which no value reaches.
+    assert!(!none.contains(">1.0</text>") && high.contains(">1.0</text>"), "{high}");
+}
+
+#[test]
 fn wrong_flags_are_told_in_one_sentence() {
-    let cases: [(&[&str], i32, &str); 5] = [
+    let cases: [(&[&str], i32, &str); 6] = [
+        (&["--csv", "a", "--x", "a", "--y", "b", "--mark", "x"], 2, "--mark 'x' is not allowed"),
         (&["--x", "a", "--y", "b"], 2, "--csv '' is not allowed: give a file"),
         (&["--csv", "a", "--x", "a", "--y", ","], 2, "--y ',' is not allowed"),
         (&["--csv", "a", "--x", "a", "--y", "b", "c"], 2, "'c' is not a flag"),

@@ -1,32 +1,36 @@
 //! A chart as SVG: axes with round ticks, grid, legend, lines or bars.
 //!
 //! Owns the drawing only: [`plot`](crate::plot) makes the series. Entry point: [`Chart::svg`]. Ends and
-//! ticks of the axes: [`axis`].
+//! ticks of the axes: [`axis`]; names along x: [`names`].
 //!
 //! ```text
 //!   title
 //!   legend, as many rows as it takes
 //!   left axis | plot | right axis (dashed series)
-//!             | x axis
+//!             | x axis, words turned where they are too long
 //! ```
 //! Numbers along x make lines, words make groups of bars. A point that an axis cannot show (not a
 //! number, or not above 0 on a logarithmic axis) is left out.
 
 mod axis;
+mod names;
 
 use std::fmt::Write;
 
 use axis::Axis;
+use names::Names;
 
 const WIDTH: f64 = 960.0;
 const PLOT_HEIGHT: f64 = 380.0;
 const LEFT: f64 = 76.0;
 const RIGHT: f64 = 76.0;
-const BOTTOM: f64 = 64.0;
+/// From the plot's bottom to the page's, beside what the names along x take.
+const BOTTOM: f64 = 58.0;
 const TITLE_HEIGHT: f64 = 40.0;
 const LEGEND_ROW: f64 = 22.0;
-/// About the width of a letter of the legend.
+/// About the width of a letter.
 const LETTER: f64 = 7.2;
+const GRID: &str = "stroke=\"#e0e0e0\"";
 /// More points than this are a line without dots.
 const DOTS_MAX: usize = 120;
 /// Colours that stay apart for colour-blind people (Okabe and Ito).
@@ -57,6 +61,8 @@ pub(crate) struct Chart {
     pub(crate) categories: Vec<String>,
     /// x is logarithmic.
     pub(crate) is_x_log: bool,
+    /// A line across at this value of the left axis.
+    pub(crate) mark: Option<f64>,
     /// At most a few: colours repeat after seven.
     pub(crate) series: Vec<Series>,
 }
@@ -83,6 +89,7 @@ struct Layout {
     x: Axis,
     left: Axis,
     right: Option<Axis>,
+    names: Names,
     top: f64,
 }
 
@@ -108,7 +115,7 @@ impl Chart {
         let legend = chart.legend();
         let rows = legend.last().map_or(0.0, |(_, y)| y / LEGEND_ROW + 1.0);
         let layout = chart.layout(TITLE_HEIGHT + rows * LEGEND_ROW + 12.0);
-        let height = layout.bottom() + BOTTOM;
+        let height = layout.bottom() + layout.names.height() + BOTTOM;
         let mut out = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" \
              viewBox=\"0 0 {WIDTH} {height}\" font-family=\"sans-serif\" font-size=\"13\">\n\
@@ -117,6 +124,7 @@ impl Chart {
         let title = (WIDTH / 2.0, 26.0);
         text(&mut out, title, "middle", "font-size=\"17\" font-weight=\"bold\"", &chart.title);
         chart.draw_legend(&mut out, &legend);
+        chart.draw_x_axis(&mut out, &layout);
         chart.draw_axes(&mut out, &layout);
         for (index, series) in chart.series.iter().enumerate() {
             if chart.categories.is_empty() {
@@ -124,6 +132,9 @@ impl Chart {
             } else {
                 chart.draw_bars(&mut out, &layout, index);
             }
+        }
+        if let Some(value) = chart.mark {
+            draw_mark(&mut out, &layout, value);
         }
         out.push_str("</svg>\n");
         out
@@ -158,7 +169,8 @@ impl Chart {
         };
         let has_right = self.series.iter().any(|line| line.is_right);
         let right = has_right.then(|| Axis::linear(ys(true), 6.0));
-        Layout { x, left: Axis::linear(ys(false), 6.0), right, top }
+        let left = Axis::linear(ys(false).chain(self.mark), 6.0);
+        Layout { x, left, right, names: Names::new(&self.categories), top }
     }
 
     /// Where each entry of the legend begins, from the legend's own corner.
@@ -186,7 +198,6 @@ impl Chart {
     }
 
     fn draw_axes(&self, out: &mut String, layout: &Layout) {
-        const GRID: &str = "stroke=\"#e0e0e0\"";
         let (end, bottom) = (WIDTH - RIGHT, layout.bottom());
         for &tick in &layout.left.ticks {
             let y = layout.top + (1.0 - layout.left.place(tick)) * PLOT_HEIGHT;
@@ -200,21 +211,9 @@ impl Chart {
                 text(out, (end + 8.0, y + 4.0), "start", "", &axis.label(tick));
             }
         }
-        for (index, &tick) in layout.x.ticks.iter().enumerate() {
-            let x = layout.x(tick);
-            let label = match self.categories.get(index) {
-                Some(name) => name.clone(),
-                None => {
-                    line(out, (x, layout.top), (x, bottom), GRID);
-                    layout.x.label(tick)
-                }
-            };
-            text(out, (x, bottom + 20.0), "middle", "", &label);
-        }
         let frame = "stroke=\"#404040\"";
         line(out, (LEFT, bottom), (end, bottom), frame);
         line(out, (LEFT, layout.top), (LEFT, bottom), frame);
-        text(out, (f64::midpoint(LEFT, end), bottom + 46.0), "middle", "", &self.x_label);
         let middle = layout.top + PLOT_HEIGHT / 2.0;
         for (is_right, x) in [(false, 18.0), (true, WIDTH - 10.0)] {
             let turned = format!("transform=\"rotate(-90 {x} {middle})\"");
@@ -223,6 +222,25 @@ impl Chart {
         if layout.right.is_some() {
             line(out, (end, layout.top), (end, bottom), frame);
         }
+    }
+
+    fn draw_x_axis(&self, out: &mut String, layout: &Layout) {
+        let bottom = layout.bottom();
+        if self.categories.is_empty() {
+            for &tick in &layout.x.ticks {
+                let x = layout.x(tick);
+                line(out, (x, layout.top), (x, bottom), GRID);
+                text(out, (x, bottom + 20.0), "middle", "", &layout.x.label(tick));
+            }
+        }
+        for (index, name) in layout.names.shown() {
+            let place = (layout.x(index as f64), bottom + 20.0);
+            let (anchor, style) = layout.names.style(place);
+            text(out, place, anchor, &style, name);
+        }
+        let middle = f64::midpoint(LEFT, WIDTH - RIGHT);
+        let below = bottom + layout.names.height() + 44.0;
+        text(out, (middle, below), "middle", "", &self.x_label);
     }
 
     /// The units of an axis, each once.
@@ -290,6 +308,13 @@ fn text(out: &mut String, (x, y): (f64, f64), anchor: &str, style: &str, what: &
     );
 }
 
+fn draw_mark(out: &mut String, layout: &Layout, value: f64) {
+    let y = layout.top + (1.0 - layout.left.place(value)) * PLOT_HEIGHT;
+    let style = "class=\"mark\" stroke=\"#000000\" stroke-width=\"1.5\"";
+    line(out, (LEFT, y), (WIDTH - RIGHT, y), style);
+    text(out, (WIDTH - RIGHT - 4.0, y - 5.0), "end", "font-weight=\"bold\"", &value.to_string());
+}
+
 /// A line through all points; each tells its values where a browser's pointer rests on it.
 fn draw_line(out: &mut String, layout: &Layout, series: &Series, colour: &str) {
     let place = |&(x, y): &(f64, f64)| (layout.x(x), layout.y(series, y));
@@ -327,7 +352,7 @@ mod tests {
 
     fn chart(series: Vec<Series>) -> Chart {
         let (title, x_label) = ("T".into(), "players".into());
-        Chart { title, x_label, categories: Vec::new(), is_x_log: false, series }
+        Chart { title, x_label, categories: Vec::new(), is_x_log: false, mark: None, series }
     }
 
     /// Panics unless every tag is closed by its own name, every attribute is quoted and every

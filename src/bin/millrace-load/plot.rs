@@ -22,6 +22,7 @@ const FLAGS: &[Flag] = &[
     flag("What", ("y2", "COLUMN[,COLUMN..]"), "", "A dashed line each, with the axis at the right.", "src/bin/millrace-load/plot.rs::each_column_becomes_a_line_with_its_unit"),
     flag("What", ("by", "COLUMN"), "", "A line for each value of this column.", "src/bin/millrace-load/plot.rs::words_along_x_are_categories_and_by_splits_lines"),
     flag("How", ("title", "TEXT"), "", "Above the chart.", "tests/plot.rs::a_file_becomes_a_picture"),
+    flag("How", ("mark", "N"), "", "A line across at this value of the left axis.", "tests/plot.rs::a_marked_value_is_a_line_across"),
     flag("How", ("x-log", ""), "", "Logarithmic x.", "tests/plot.rs::a_file_becomes_a_picture"),
     flag("How", ("svg", "FILE"), "", "Write here and not to stdout.", "tests/plot.rs::a_file_becomes_a_picture"),
     flag("Other", ("help", ""), "", "Print this text.", "tests/plot.rs::wrong_flags_are_told_in_one_sentence"),
@@ -46,6 +47,9 @@ const UNITS: [(&str, &str); 10] = [
     ("kbps", "kbit/s"),
 ];
 
+/// Marks beyond it are refused.
+const MARK_MAX: f64 = 1e12;
+
 /// Every flag.
 #[derive(Debug)]
 struct Options {
@@ -56,6 +60,7 @@ struct Options {
     by: Option<String>,
     title: String,
     svg: Option<PathBuf>,
+    mark: Option<f64>,
     is_x_log: bool,
 }
 
@@ -135,6 +140,7 @@ impl Options {
             by: given.optional("by"),
             title: given.text("title"),
             svg: given.path("svg"),
+            mark: given.decimal("mark", -MARK_MAX..=MARK_MAX)?,
             is_x_log: given.has("x-log"),
         })
     }
@@ -215,7 +221,9 @@ fn chart(table: &Table, options: &Options) -> Result<Chart, PlotError> {
     let (short, unit) = without_unit(&options.x);
     let x_label = if unit.is_empty() { short } else { format!("{short}, {unit}") };
     let is_x_log = options.is_x_log && categories.is_empty();
-    Ok(Chart { title: options.title.clone(), x_label, categories, is_x_log, series })
+    let categories = categories.iter().map(|name| without_unit(name).0).collect();
+    let (title, mark) = (options.title.clone(), options.mark);
+    Ok(Chart { title, x_label, categories, is_x_log, mark, series })
 }
 
 /// A cell that is no number is not drawn.
@@ -243,6 +251,7 @@ fn without_unit(column: &str) -> (String, &'static str) {
     let unit = UNITS.iter().find(|(end, _)| column.ends_with(end));
     let (end, unit) = unit.copied().unwrap_or(("", ""));
     let name = column.strip_suffix(end).unwrap_or(column).replace('_', " ");
+    let name = name.replace("p999", "p99.9");
     let name = match (name.trim(), unit.starts_with("CPU")) {
         (name, true) => format!("{name} cpu").trim().to_owned(),
         // A name that is nothing but its unit stays as it is.
@@ -284,6 +293,7 @@ mod tests {
         assert_eq!(of("server_cpu_ms"), ("server cpu".into(), "CPU-ms"));
         assert_eq!(of("mbps"), ("mbps".into(), "Mbit/s"));
         assert_eq!(of("round"), ("round".into(), ""));
+        assert_eq!(of("latency_p999_ms"), ("latency p99.9".into(), "ms"));
     }
 
     #[test]
@@ -315,6 +325,9 @@ mod tests {
         let bars = draw(csv, &["--x=server", "--y=ms"]).unwrap();
         assert_eq!(bars.categories, ["nginx", "floor"]);
         assert_eq!(bars.series[0].points, [(0.0, 3.0), (1.0, 2.0), (0.0, 5.0)]);
+        let figures = "figure,ratio\nlatency_p999_ms,1\ncpu_ms_per_gbit,2\nmerge-ms=40,3\n";
+        let figures = draw(figures, &["--x=figure", "--y=ratio"]).unwrap();
+        assert_eq!(figures.categories, ["latency p99.9", "cpu", "merge-ms=40"]);
         let lines = draw(csv, &["--x=round", "--y=ms", "--by=server"]).unwrap();
         let names: Vec<&str> = lines.series.iter().map(|line| line.name.as_str()).collect();
         assert_eq!(names, ["nginx", "floor"]);

@@ -12,12 +12,20 @@ pub(super) struct Axis {
 }
 
 impl Axis {
-    /// Ends at round values around `values`, with about `wanted` ticks.
-    pub(super) fn linear(values: impl Iterator<Item = f64>, wanted: f64) -> Self {
+    /// Ends at round values around `values`, with about `wanted` ticks; there are none between whole
+    /// numbers where every value is one.
+    pub(super) fn linear(values: impl Iterator<Item = f64> + Clone, wanted: f64) -> Self {
+        let are_whole = values.clone().all(|value| value.fract() == 0.0);
         let (low, high) = values.fold((f64::MAX, f64::MIN), |(l, h), v| (l.min(v), h.max(v)));
         let (low, high) = if low <= high { (low, high) } else { (0.0, 1.0) };
-        let high = if high > low { high } else { low + low.abs().max(1.0) };
+        // One value alone stands about in the middle.
+        let (low, high) = match low {
+            _ if low < high => (low, high),
+            0.0 => (0.0, 1.0),
+            alone => (alone - alone.abs(), alone + alone.abs()),
+        };
         let step = round_step((high - low) / wanted);
+        let step = if are_whole { step.max(1.0) } else { step };
         let (first, last) = ((low / step).floor(), (high / step).ceil());
         let ticks = count_up(first, last).map(|n| n * step).collect();
         Self { from: first * step, to: last * step, ticks, is_log: false }
@@ -103,6 +111,9 @@ mod tests {
         let large = axis(0.0, 9000.0);
         assert_eq!(large.label(8000.0), "8\u{202f}000");
         assert_eq!(grouped("-1234567.25"), "-1\u{202f}234\u{202f}567.25");
+        assert_eq!(axis(1.0, 5.0).ticks, [1.0, 2.0, 3.0, 4.0, 5.0], "rounds are whole");
+        assert_eq!(axis(1.0, 1.0).ticks, [0.0, 1.0, 2.0]);
+        assert!((0.3..0.7).contains(&axis(3.5, 3.5).place(3.5)), "alone, far from the ends");
         // One value, or none at all, still makes an axis.
         for axis in [axis(5.0, 5.0), Axis::linear(std::iter::empty(), 6.0)] {
             assert!(axis.from < axis.to && axis.ticks.len() >= 2, "{axis:?}");
