@@ -15,11 +15,6 @@ set -euo pipefail
 # shellcheck source=peers.sh
 . "$root/scripts/peers.sh"
 
-flag rounds 5 1 'Rounds.'
-flag players 500 20 'Players.'
-flag kbps 1000 1000 'Bit rate of the stream.'
-flag time 10 1 'Seconds of each row.'
-flag drain-ms 30 30 'How often players that are not verified read.'
 flag servers millrace,floor,nginx millrace,floor,nginx 'Which of the known ones.'
 flag other '*' '*' 'NAME=ADDR:PORT,PID of one that runs; may be repeated.'
 flag floor-cpu 1.05 1000 'Most of the floor.'
@@ -27,7 +22,6 @@ flag nginx-cpu 1.05 1000 'Most of nginx: CPU of the server.'
 flag nginx-both 1.0 1000 'Most of nginx: CPU of server and load.'
 flag nginx-p99 0.5 1000 'Most of nginx: p99.'
 begin "$@"
-own_columns=server,round
 figures='cpu_ms_per_gbit both_cpu_ms_per_gbit latency_p50_ms latency_p99_ms'
 
 others=()
@@ -46,13 +40,11 @@ for given in $other; do
 done
 
 row() { # NAME ROUND
-  run_load "$1-$2" "$1,$2" --players "$players" --kbps "$kbps" --time "$time" \
-    --drain-ms "$drain_ms"
+  load_peer "$1" "$2"
   echo "$1, round $2: server $(of_load "$1-$2" server_cpu_percent) % CPU," \
     "$(of_load "$1-$2" cpu_ms_per_gbit) CPU-ms/Gbit, with load" \
     "$(of_load "$1-$2" both_cpu_ms_per_gbit), p50/p99" \
     "$(of_load "$1-$2" latency_p50_ms)/$(of_load "$1-$2" latency_p99_ms) ms"
-  [ "$(of_load "$1-$2" valid)" = true ] || broken "$1-$2: the load generator had no more time"
 }
 
 for round in $(seq "$rounds"); do
@@ -84,11 +76,9 @@ for name in "${others[@]}"; do
   name=${name%%=*}
   [ "$name" != millrace ] || continue
   for figure in $figures; do
-    ratios=$(paste <(column_of "$figure" millrace) <(column_of "$figure" "$name") |
-      awk 'NF == 2 && $2 > 0 { print $1 / $2 }')
-    [ -n "$ratios" ] || { broken "no $figure of both millrace and $name"; continue; }
-    read -r least middle most < <(spread <<< "$ratios")
-    echo "$name,$figure,$least,$middle,$most,$(wc -l <<< "$ratios")" >> "$out/ratios.csv"
+    read -r least middle most count < <(ratios "$figure" millrace "$name") ||
+      { broken "no $figure of both millrace and $name"; continue; }
+    echo "$name,$figure,$least,$middle,$most,$count" >> "$out/ratios.csv"
     case $name:$figure in
       floor:cpu_ms_per_gbit) allowed=$floor_cpu ;;
       nginx:cpu_ms_per_gbit) allowed=$nginx_cpu ;;
@@ -105,6 +95,6 @@ where="$players players of $kbps kbit/s"
 draw cost rows --x round --y cpu_ms_per_gbit --by server --title "CPU of the server: $where"
 draw p99 rows --x round --y latency_p99_ms --by server --title "p99: $where"
 if [ "$(wc -l < "$out/ratios.csv")" -gt 1 ]; then
-  draw ratios ratios --x figure --y median --by other --title "Millrace divided by the other: $where"
+  draw ratios ratios --x figure --y median --by other --mark 1 --title "Millrace divided by the other: $where"
 fi
 verdict

@@ -14,24 +14,15 @@ set -euo pipefail
 # shellcheck source=peers.sh
 . "$root/scripts/peers.sh"
 
-flag rounds 5 1 'Rounds.'
-flag players 500 20 'Players.'
-flag kbps 1000 1000 'Bit rate of the stream.'
-flag time 10 1 'Seconds of each row.'
-flag drain-ms 30 30 'How often players that are not verified read.'
 flag ratio 0.97 0.97 'The floor divided by nginx, as it should be.'
 flag within 15 10000 'Percent that it may be above.'
 begin "$@"
 need_nginx
-own_columns=server,round
 
 for round in $(seq "$rounds"); do
   for name in floor nginx; do
     "start_$name"
-    run_load "$name-$round" "$name,$round" --players "$players" --kbps "$kbps" --time "$time" \
-      --drain-ms "$drain_ms"
-    [ "$(of_load "$name-$round" valid)" = true ] ||
-      broken "$name-$round: the load generator had no more time"
+    load_peer "$name" "$round"
     [ "$name" = nginx ] || must_be_good "$name-$round"
     stop_other
   done
@@ -45,11 +36,8 @@ done
 echo 'CPU-ms per Gbit:'
 column -t -s , "$out/cost.csv"
 
-ratios=$(paste <(column_of cpu_ms_per_gbit floor) <(column_of cpu_ms_per_gbit nginx) |
-  awk 'NF == 2 && $2 > 0 { print $1 / $2 }')
-read -r least middle most < <(spread <<< "$ratios")
-printf 'min,median,max,rounds\n%s,%s,%s,%s\n' "$least" "$middle" "$most" "$(wc -l <<< "$ratios")" \
-  > "$out/ratios.csv"
+read -r least middle most count < <(ratios cpu_ms_per_gbit floor nginx)
+printf 'min,median,max,rounds\n%s,%s,%s,%s\n' "$least" "$middle" "$most" "$count" > "$out/ratios.csv"
 echo 'The floor divided by nginx:'
 column -t -s , "$out/ratios.csv"
 holds "$middle <= $ratio * (1 + $within / 100)" ||

@@ -345,6 +345,16 @@ column_of() {
     $1 == key && column && $column != "" { print $column }' "$out/rows.csv"
 }
 
+# Minimum, median, maximum and number of the ratios of column $1, the rows of $2 divided by those of
+# $3 in turn; fails where there is none.
+ratios() {
+  local values
+  values=$(paste <(column_of "$1" "$2") <(column_of "$1" "$3") |
+    awk 'NF == 2 && $2 > 0 { print $1 / $2 }')
+  [ -n "$values" ] || return 1
+  echo "$(spread <<< "$values") $(wc -l <<< "$values")"
+}
+
 # Columns "$@" of rows.csv as a table.
 table() {
   awk -F , -v "names=$*" '

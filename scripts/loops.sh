@@ -46,10 +46,8 @@ done
 
 echo 'shape,loops,min,median,max,rounds' > "$out/ratios.csv"
 for shape in wide deep; do
-  ratios=$(paste <(column_of cpu_ms_per_gbit "$shape-$many") <(column_of cpu_ms_per_gbit "$shape-1") |
-    awk 'NF == 2 && $2 > 0 { print $1 / $2 }')
-  read -r least middle most < <(spread <<< "$ratios")
-  echo "$shape,$many,$least,$middle,$most,$(wc -l <<< "$ratios")" >> "$out/ratios.csv"
+  read -r least middle most count < <(ratios cpu_ms_per_gbit "$shape-$many" "$shape-1")
+  echo "$shape,$many,$least,$middle,$most,$count" >> "$out/ratios.csv"
   holds "$middle <= $cost" || broken "$shape: $many loops cost $middle of one, $cost allowed"
 done
 echo "CPU per Gbit with $many loops, divided by that with one (wide: one stream, deep: many):"

@@ -1,8 +1,22 @@
 #!/usr/bin/env bash
 # shellcheck disable=SC2034 # lib.sh and the scripts read what is set here
-# Servers that Millrace is compared with; sourced behind lib.sh, not run.
+# Servers that Millrace is compared with, and their load; sourced behind lib.sh, not run.
+
+flag rounds 5 1 'Rounds.'
+flag players 500 20 'Players.'
+flag kbps 1000 1000 'Bit rate of the stream.'
+flag time 10 1 'Seconds of each row.'
+flag drain-ms 30 30 'How often players that are not verified read.'
+own_columns=server,round
 
 module=/usr/lib/nginx/modules/ngx_rtmp_module.so
+
+# The row of server $1 in round $2.
+load_peer() {
+  run_load "$1-$2" "$1,$2" --players "$players" --kbps "$kbps" --time "$time" \
+    --drain-ms "$drain_ms"
+  [ "$(of_load "$1-$2" valid)" = true ] || broken "$1-$2: the load generator had no more time"
+}
 
 # Ends the script where there is no nginx with its RTMP module.
 need_nginx() {
