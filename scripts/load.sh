@@ -3,6 +3,9 @@
 # --to, where the machine has no more files or ports, where the server's loops are busy (> 95 % CPU),
 # or where the load generator is (> 90 %: its row is invalid).
 #
+# Where files or --to end it, one more line says at how many players the loops would be busy at the
+# cost of the last row: computed, not measured.
+#
 # Promise: up to there every player gets every frame, unharmed and in order, and none is refused or
 # closed.
 #
@@ -24,17 +27,17 @@ own_columns=server,loops
 
 # What one machine can hold: 256 files are for other things, 20 000 ports of each source address.
 files=$(($(ulimit -Hn) - 256))
-limit="$to players, as --to asked"
+most="$to players, as --to asked"
 if [ "$to" = 0 ] || [ "$to" -gt "$files" ]; then
   to=$files
-  limit="$to players, the most that the hard limit of open files (ulimit -Hn) allows"
+  most="$to players, the most that the hard limit of open files (ulimit -Hn) allows"
 fi
 
 start_server
 steps=$(for power in 1 10 100 1000 10000; do
   for step in 10 15 20 30 40 50 70; do echo $((step * power)); done
 done)
-last=0
+last=0 limit='' computed=''
 for players in $from $(awk -v from="$from" '$1 > from' <<< "$steps") "$to"; do
   if [ "$players" -gt "$to" ] || [ "$players" -le "$last" ]; then continue; fi
   last=$players
@@ -61,8 +64,16 @@ for players in $from $(awk -v from="$from" '$1 > from' <<< "$steps") "$to"; do
   fi
   pause "$settle"
 done
+if [ -z "$limit" ]; then
+  limit=$most
+  if holds "$cpu > 0"; then
+    computed="computed, not measured: at this cost the server's loops would be busy (95 % CPU) at"
+    computed+=" about $(calculate "int($last * 95 * $loops / $cpu / 100 + 0.5) * 100") players"
+  fi
+fi
 note "limit: $limit"
 echo "the curve ends at $limit"
+[ -z "$computed" ] || { note "$computed"; echo "$computed"; }
 
 where="$kbps kbit/s each, loops: $loops"
 draw cpu rows --x players --y server_cpu_percent,load_cpu_percent --title "CPU: $where"
