@@ -5,7 +5,7 @@
 # For each flag it says which script here shows that the flag changes a measured figure, and how to
 # run it; "untested" stands where none does. Exit code 0 whatever it finds: it promises nothing.
 #
-# rows.csv has the findings: kind (host or flag), name, have, want, verdict, shown by.
+# rows.csv has the findings, sizes in bytes: kind (host or flag), name, have, want, verdict, shown by.
 set -euo pipefail
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -85,25 +85,36 @@ wish_flag() { # NAME VALUE WHY SHOWN-BY
 }
 merge=$((latency_ms / 2 > 100 ? 100 : latency_ms / 2))
 if [ "$latency_ms" -lt 60 ]; then
-  wish_flag --flush-ms 0 'audio does not wait for video' 'latency.sh --policy default --policy flush-ms=0: p99'
+  wish_flag --flush-ms 0 'audio does not wait for video' \
+    'latency.sh --policy default --policy flush-ms=0: audio_p99_ms'
   wish_flag --gop-cache keyframe 'joiners begin at the newest keyframe, with no GOP behind it' untested
 else
   wish_flag --merge-ms "$merge" 'fewer writes, each of more frames' \
-    "latency.sh --policy default --policy merge-ms=$merge: CPU"
+    "latency.sh --policy default --policy merge-ms=$merge: cpu_ms_per_gbit"
 fi
-wish_flag --loops "$(allowed_cpus | wc -l)" 'a loop for each CPU' \
-  'loops.sh: CPU per Gbit'
+wish_flag --loops "$(allowed_cpus | wc -l)" 'a loop for each CPU' 'loops.sh: cpu_ms_per_gbit'
 if [ "$joins" -ge 5000 ]; then
-  wish_flag --accept reuseport 'the kernel spreads connections' untested
+  wish_flag --accept reuseport 'the kernel spreads connections' \
+    'churn.sh --loops 2 -- --accept reuseport: accepted of each loop in server.json'
 fi
 if [ "$backlog" -gt 4096 ]; then
   wish_flag --backlog "$backlog" 'connections that wait in a storm' untested
 fi
-wish_flag --max-connections "$((files - 128))" 'memory for them is taken at the start' \
-  'idle.sh -- --max-connections N: resident memory'
+wish_flag --max-connections "$((files - 128))" 'taken from --memory at the start; resident when used' \
+  'idle.sh -- --max-connections N: memory_max in server.json'
+# It promises that nobody is closed, which such a timeout breaks.
+stuck='slow.sh --smoke --time 8 --kbps 2000 -- --blocked-timeout'
 wish_flag --notsent-lowat 128K 'a slow player is noticed early; the default' \
-  untested
-wish_flag --blocked-timeout 10 'players that never read are closed; the default' untested
-awk -F , '{ $1 = $1; for (at = 1; at <= NF; at++) if ($at == "") $at = "-"; print }' OFS='|' "$out/rows.csv" |
+  "$stuck 3 --notsent-lowat N: total_players"
+wish_flag --blocked-timeout 10 'players that never read are closed; the default' \
+  "$stuck N: total_players"
+# For people: sizes in MiB or GiB, which names in bytes tell.
+awk -F , '
+  function size(bytes) {
+    if (bytes !~ /^[0-9]+$/) return bytes
+    return bytes < 2^30 ? sprintf("%.0f MiB", bytes / 2^20) : sprintf("%.1f GiB", bytes / 2^30)
+  }
+  / *\(?bytes\),/ { $3 = size($3); $4 = size($4); sub(/; bytes\)/, ")", $2); sub(/ \(bytes\)/, "", $2) }
+  { $1 = $1; for (at = 1; at <= NF; at++) if ($at == "") $at = "-"; print }' OFS='|' "$out/rows.csv" |
   tr ';' ',' | column -t -s '|'
 echo "results: $out"
