@@ -50,8 +50,10 @@ shift
 cargo fuzz --version >/dev/null 2>&1 ||
     fail "cargo-fuzz is missing; install it with: cargo install cargo-fuzz"
 all=$(sed -n 's/^    ("\([a-z0-9_]*\)", [a-z0-9_]*),$/\1/p' tests/fuzz/src/targets.rs)
+# shellcheck disable=SC2086 # a word each, here and below
 [ $# -gt 0 ] || set -- $all
 for target in "$@"; do
+    # shellcheck disable=SC2086
     echo "$all" | grep -qx "$target" || fail "there is no target $target; there are:" $all
 done
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Formatting, lints, documentation. Tests may fail by panicking and may read the clock.
+# Formatting, lints, documentation; scripts where shellcheck is installed. Tests may fail by panicking
+# and may read the clock.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,3 +13,8 @@ cargo clippy --locked --all-targets -- -D warnings \
   -A clippy::disallowed_methods -A clippy::print_stderr -A clippy::print_stdout \
   -A clippy::too_many_lines -A clippy::type_complexity
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
+if command -v shellcheck > /dev/null; then
+  shellcheck -x scripts/*.sh
+else
+  echo 'shellcheck is not installed: scripts are not checked'
+fi

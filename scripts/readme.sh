@@ -48,6 +48,7 @@ while IFS= read -r command; do
     "cargo run --release" | "cargo run --release -- --demo")
       stop "$server"
       cargo build --release --quiet
+      # shellcheck disable=SC2091 # its words are the command
       $(server_of "$command") 2>"$out" &
       server=$!
       await "$out" " loops " "$command"
