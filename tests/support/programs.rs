@@ -190,9 +190,14 @@ impl Program {
         self.signal(Signal::CONT);
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        kill_process(self.pid(), signal).unwrap();
     }
 
     /// Whether it still runs.
@@ -224,7 +229,8 @@ impl Program {
         assert!(status.success(), "{status} from {}", self.story());
     }
 
-    fn story(&self) -> String {
+    /// Its command line, and what it has said.
+    pub fn story(&self) -> String {
         let said = fs::read(&self.said).unwrap();
         format!("{}\nwhich said: {}", self.shown, String::from_utf8_lossy(&said))
     }
