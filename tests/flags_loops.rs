@@ -50,8 +50,8 @@ fn turns(flags: &[&str]) -> u64 {
     let mut publisher = Client::publish(server.address(), "live/turns");
     let before = server.total("turns");
     publisher.video(0, &body::key(1, 1_000_000));
-    let stats = server.stats_when("the frame", |s| s["loops"][0]["streams"][0]["frames_in"] == 1);
-    stats["total"]["turns"].as_u64().unwrap() - before
+    server.stats_when("the frame", |s| s["loops"][0]["streams"][0]["frames_in"] == 1);
+    server.total("turns") - before
 }
 
 #[test]
@@ -85,11 +85,11 @@ fn shortages(rings: &str) -> u64 {
     for publisher in &mut publishers {
         assert!(publisher.raw(&burst));
     }
-    let stats = server.stats_when("all frames of both", |stats| {
+    server.stats_when("all frames of both", |stats| {
         let streams = stats["loops"][0]["streams"].as_array().unwrap();
         streams.iter().map(|stream| stream["frames_in"].as_u64().unwrap()).sum::<u64>() == 40_000
     });
-    stats["total"]["rings_exhausted"].as_u64().unwrap()
+    server.total("rings_exhausted")
 }
 
 #[test]
@@ -153,19 +153,14 @@ fn writes_and_turns(slice: &str) -> (u64, u64) {
     for player in &mut players {
         assert_eq!(body::number(&player.message().body), 0);
     }
-    let before = server.stats();
+    let (writes, turns) = (server.total("writes"), server.total("turns"));
     for number in 1..=20_u32 {
         publisher.video(number * 40, &body::inter(number.into(), 100));
         for player in &mut players {
             assert_eq!(body::number(&player.message().body), u64::from(number));
         }
     }
-    let after = server.stats();
-    let grown = |name: &str| {
-        let of = |stats: &serde_json::Value| stats["total"][name].as_u64().unwrap();
-        of(&after) - of(&before)
-    };
-    (grown("writes"), grown("turns"))
+    (server.total("writes") - writes, server.total("turns") - turns)
 }
 
 #[test]
