@@ -10,7 +10,7 @@ use millrace::budget::Budget;
 use millrace::cli::config::{GopCache, Pin, TakeoverRule};
 use millrace::cli::{Command, Config, FixedMemory, Host, UnitBytes};
 use millrace::host;
-use millrace::limits::{self, POLL_EVENTS};
+use millrace::limits::POLL_EVENTS;
 use millrace::media::log::{GopMode, LogLimits};
 use millrace::net::connection::Connection;
 use millrace::net::demo;
@@ -138,12 +138,7 @@ fn start_line(config: &Config, fixed: FixedMemory, variable: usize) -> String {
 fn shared(config: &Config, variable: usize) -> Shared {
     let session = SessionConfig {
         chunk_size: config.chunk_size,
-        limits: MessageLimits {
-            media: config.max_message,
-            command: limits::COMMAND_BYTES_MAX,
-            data: limits::DATA_BYTES_MAX,
-            control: limits::CONTROL_BYTES_MAX,
-        },
+        limits: MessageLimits { media: config.max_message, ..MessageLimits::default() },
         handshake_timeout_ms: config.handshake_timeout_ms,
         idle_timeout_ms: config.idle_timeout_ms,
         ping_interval_ms: config.ping_interval_ms,

@@ -185,16 +185,11 @@ impl FrameBuilder {
         chunk_size: u32,
         budget: &Arc<Budget>,
     ) -> Self {
-        let (csid, message_type) = match kind {
-            MediaKind::Audio => (Csid(6), type_id::AUDIO),
-            MediaKind::Video => (Csid(7), type_id::VIDEO),
-            MediaKind::Data => (Csid(5), type_id::DATA_AMF0),
-        };
-        let header = MessageHeader { csid, timestamp, length, message_type, msid: SHARED_MSID };
+        let header = MessageHeader { length, ..shared_header(kind, timestamp) };
         let continuations = length.saturating_sub(1) / chunk_size;
         let wire_left = type_0_header(&header).1
             + length as usize
-            + continuations as usize * continuation_header(csid, timestamp).1;
+            + continuations as usize * continuation_header(header.csid, timestamp).1;
         let frame = Frame {
             header,
             kind,
@@ -297,6 +292,17 @@ impl FrameBuilder {
         }
         Ok(())
     }
+}
+
+/// The message header of every image of `kind`, its length left open.
+#[must_use]
+pub fn shared_header(kind: MediaKind, timestamp: u32) -> MessageHeader {
+    let (csid, message_type) = match kind {
+        MediaKind::Audio => (Csid(6), type_id::AUDIO),
+        MediaKind::Video => (Csid(7), type_id::VIDEO),
+        MediaKind::Data => (Csid(5), type_id::DATA_AMF0),
+    };
+    MessageHeader { csid, timestamp, length: 0, message_type, msid: SHARED_MSID }
 }
 
 /// Classifies from the first contiguous piece, or from a gathered prefix where that is too short.

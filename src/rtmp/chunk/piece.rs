@@ -1,6 +1,7 @@
 //! What the chunk reader yields: body bytes of a message, with its header; and its limits.
 
 use super::MessageHeader;
+use crate::limits::{COMMAND_BYTES_MAX, CONTROL_BYTES_MAX, DATA_BYTES_MAX, MESSAGE_BYTES_MAX};
 
 /// Longest message per kind, in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -13,6 +14,17 @@ pub struct MessageLimits {
     pub data: u32,
     /// Protocol and user control (1-6).
     pub control: u32,
+}
+
+impl Default for MessageLimits {
+    fn default() -> Self {
+        Self {
+            media: MESSAGE_BYTES_MAX,
+            command: COMMAND_BYTES_MAX,
+            data: DATA_BYTES_MAX,
+            control: CONTROL_BYTES_MAX,
+        }
+    }
 }
 
 impl MessageLimits {

@@ -16,7 +16,9 @@ use super::body::{Body, Partials};
 use super::event::{Event, MediaKind, MediaPiece};
 use super::streams::{MessageStreams, Use};
 use crate::budget::{Budget, Charge};
-use crate::limits::{ACK_WINDOW, ACK_WINDOW_MIN, CHUNK_SIZE_INITIAL, OUT_QUEUE_BYTES_MAX};
+use crate::limits::{
+    ACK_WINDOW, ACK_WINDOW_MIN, CHUNK_SIZE_DEFAULT, CHUNK_SIZE_INITIAL, OUT_QUEUE_BYTES_MAX,
+};
 use crate::rtmp::ProtocolError;
 use crate::rtmp::chunk::{ChunkReader, MessageHeader, MessageLimits, Piece};
 use crate::rtmp::handshake::ServerHandshake;
@@ -40,6 +42,19 @@ pub struct SessionConfig {
     /// A publisher or player is pinged after this long without a byte, and dead after twice
     /// that, ms; 0: never.
     pub ping_interval_ms: u64,
+}
+
+impl Default for SessionConfig {
+    /// Default sizes, no deadlines.
+    fn default() -> Self {
+        Self {
+            chunk_size: CHUNK_SIZE_DEFAULT,
+            limits: MessageLimits::default(),
+            handshake_timeout_ms: 0,
+            idle_timeout_ms: 0,
+            ping_interval_ms: 0,
+        }
+    }
 }
 
 /// Why [`ServerSession::handle_timeout`] ends a connection.
