@@ -91,7 +91,7 @@ fn run_load(args: &[String]) -> ExitCode {
 /// Serves, to be measured.
 fn run_floor(args: &[String]) -> ExitCode {
     match floor::Options::parse(args) {
-        Ok(Ok(options)) => match floor::run(options) {
+        Ok(Ok(options)) => match floor::Floor::new(options).and_then(floor::run) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => complain(io::stderr(), &error.to_string(), 1),
         },
