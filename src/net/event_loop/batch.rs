@@ -100,3 +100,21 @@ impl<'a> Batch<'a> {
         (rest, pending.offset.max(*len))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_cut_at_so_many_slices_or_bytes() {
+        let bytes = vec![0; WRITE_BYTES_MAX];
+        for (len, count) in [(1, WRITE_SLICES_MAX), (WRITE_BYTES_MAX / 4, 4)] {
+            let mut headers = Headers::default();
+            let mut batch = Batch::new(&mut headers);
+            assert!((0..count).all(|_| batch.push(&bytes[..len]) == len));
+            assert!(!batch.is_cut(), "{count} slices of {len} bytes");
+            assert_eq!((batch.push(&bytes[..1]), batch.is_cut()), (0, true));
+            assert_eq!((batch.slices().len(), batch.bytes()), (count, count * len));
+        }
+    }
+}
