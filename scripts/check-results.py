@@ -8,6 +8,7 @@ is wrong, a line each, and `checks N`; exit code 1 if anything is. Needs nothing
 import csv
 import json
 import pathlib
+import re
 import sys
 import xml.etree.ElementTree
 
@@ -26,8 +27,8 @@ good""".split()
 SCRIPTS = {
     "load": ("server loops", 3, "cpu latency throughput", {}),
     "latency": ("policy round", 3, "latency cpu", {
-        "summary": "policy latency_p50_ms latency_p99_ms latency_p999_ms server_cpu_percent "
-                   "load_cpu_percent"}),
+        "summary": "policy latency_p50_ms latency_p99_ms latency_p999_ms audio_p99_ms "
+                   "server_cpu_percent load_cpu_percent"}),
     "churn": ("beside round", 2, "latency joins", {}),
     "slow": ("beside round total_players skipping_readers charged_peak_bytes budget_bytes "
              "rss_max_kib", 2, "latency", {}),
@@ -136,6 +137,9 @@ def check_environment(folder, script):
     # The floor's script starts other servers, the advice none at all.
     if script not in ("floor", "tune"):
         check("millrace --listen" in known.get("server", ""), "environment.txt: no server flags")
+    if script == "load":
+        estimate = known.get("computed, not measured", "")
+        check(re.search("at about [1-9][0-9]* players$", estimate), f"environment.txt: '{estimate}'")
     if script != "tune":
         check("\nload " in text, "environment.txt: no load flags")
 

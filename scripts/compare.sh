@@ -95,6 +95,7 @@ where="$players players of $kbps kbit/s"
 draw cost rows --x round --y cpu_ms_per_gbit --by server --title "CPU of the server: $where"
 draw p99 rows --x round --y latency_p99_ms --by server --title "p99: $where"
 if [ "$(wc -l < "$out/ratios.csv")" -gt 1 ]; then
-  draw ratios ratios --x figure --y median --by other --mark 1 --title "Millrace divided by the other: $where"
+  draw ratios ratios --x figure --y median --by other --mark 1 \
+    --title "Millrace divided by the other: $where"
 fi
 verdict

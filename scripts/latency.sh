@@ -38,7 +38,8 @@ for round in $(seq "$rounds"); do
   done
 done
 
-figures='latency_p50_ms latency_p99_ms latency_p999_ms server_cpu_percent load_cpu_percent'
+figures='latency_p50_ms latency_p99_ms latency_p999_ms audio_p99_ms server_cpu_percent'
+figures+=' load_cpu_percent'
 echo "policy,${figures// /,}" > "$out/summary.csv"
 for name in $policy; do
   own=${name//,/+}

@@ -92,6 +92,14 @@ else
   verdict FAILED 'idle.sh --bytes 0 does not say what is broken' "$work/idle.log"
 fi
 
+# Sizes are for people.
+expect 0 tune --out "$work/sizes"
+if grep -q '^host  memory  .* [0-9.]* [MG]iB  .* [0-9.]* [MG]iB  ' "$work/tune.log"; then
+  verdict OK
+else
+  verdict FAILED 'tune.sh shows no sizes in MiB and GiB' "$work/tune.log"
+fi
+
 # A signal ends it and all that it started.
 scripts/soak.sh --smoke --minutes 1 --out "$work/ended" > "$work/ended.log" 2>&1 < /dev/null &
 current=$!
