@@ -157,6 +157,31 @@ fn a_player_of_the_floor_begins_with_headers_and_the_next_keyframe() {
 }
 
 #[test]
+fn players_of_the_floor_stay_for_a_publisher_that_comes_again() {
+    /// More than the floor reads at once, and than a buffer of its ring has at the start.
+    const LONG: usize = 600 * 1024;
+    let floor = Server::floor(&["--policy", "each"]);
+    let mut first = publisher(&floor);
+    let mut player = Client::play(floor.address(), PATH);
+    first.video(0, &body::key(0, 500));
+    assert_eq!(next_number(&mut player), 0);
+    let unfinished = first.encode(MediaKind::Video, 33, &body::inter(1, LONG));
+    assert!(first.raw(&unfinished[..LONG / 2]));
+    drop(first);
+    let mut second = Client::publish(floor.address(), PATH);
+    second.video(0, &body::avc_header(2));
+    second.video(0, &body::key(2, LONG));
+    assert_eq!(player.message().body, body::avc_header(2));
+    assert_eq!(next_number(&mut player), 2);
+    let mut late = Client::play(floor.address(), PATH);
+    second.video(33, &body::key(3, LONG));
+    assert_eq!(late.message().body, body::avc_header(2), "nothing of the first publisher");
+    for player in [&mut player, &mut late] {
+        assert_eq!(next_number(player), 3);
+    }
+}
+
+#[test]
 fn a_player_that_the_floors_ring_overtakes_goes_on_at_a_keyframe() {
     /// More frames than the ring has, and more bytes than sockets take.
     const COUNT: u64 = 2_000;
