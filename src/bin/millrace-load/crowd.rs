@@ -93,7 +93,7 @@ impl Crowd {
                 let why = || format!("{CHURN_MAX} joins of the churn at once");
                 report.first_failure.get_or_insert_with(why);
             } else if let Err(error) = self.open(connections, streams, is_storm, now_us) {
-                self.fail(report, is_storm, &format!("cannot connect: {error}"));
+                fail(report, is_storm, &format!("cannot connect: {error}"));
             }
         }
         true
@@ -149,7 +149,7 @@ impl Crowd {
                 // It leaves in any case.
                 let _ = peer.flush();
             }
-            (None, Err(error)) => self.fail(report, is_storm, &error.to_string()),
+            (None, Err(error)) => fail(report, is_storm, &error.to_string()),
             (None, Ok(())) => return,
         }
         self.count -= 1;
@@ -172,7 +172,7 @@ impl Crowd {
             match guest {
                 Some(_) if now_us < opened_us + JOIN_WAIT_US => return,
                 Some(is_storm) => {
-                    self.fail(report, is_storm, "no keyframe in 10 s");
+                    fail(report, is_storm, "no keyframe in 10 s");
                     self.count -= 1;
                     connections.remove(key);
                 }
@@ -181,13 +181,13 @@ impl Crowd {
             self.inside.pop_front();
         }
     }
+}
 
-    fn fail(&self, report: &mut Report, is_storm: bool, why: &str) {
-        let (failed, name) = match is_storm {
-            true => (&mut report.storm_failed, "storm"),
-            false => (&mut report.churn_failed, "churn"),
-        };
-        *failed += 1;
-        report.first_failure.get_or_insert_with(|| format!("a join of the {name}: {why}"));
-    }
+fn fail(report: &mut Report, is_storm: bool, why: &str) {
+    let (failed, name) = match is_storm {
+        true => (&mut report.storm_failed, "storm"),
+        false => (&mut report.churn_failed, "churn"),
+    };
+    *failed += 1;
+    report.first_failure.get_or_insert_with(|| format!("a join of the {name}: {why}"));
 }

@@ -16,6 +16,9 @@ pub(crate) const OWN_CPU_MAX: f64 = 90.0;
 /// So large a share of the time that it waited for a CPU makes its figures those of others, percent.
 pub(crate) const OWN_WAIT_MAX: f64 = 10.0;
 
+/// The line of the text that shows it ("" for none), name, value.
+type Field = (&'static str, &'static str, Value);
+
 /// Everything a run tells. Counts are of the whole run where not said otherwise.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Report {
@@ -151,103 +154,107 @@ impl Report {
         decimal((gbit > 0.0).then(|| share(cpu_ns, 1_000_000) / gbit))
     }
 
-    /// Names and values, in the order of every form.
-    pub(crate) fn fields(&self) -> Vec<(&'static str, Value)> {
+    /// Everything that is told, in the order of JSON and CSV.
+    fn fields(&self) -> Vec<Field> {
         let mut fields = self.peers();
         fields.extend(self.joins());
         fields.extend(self.media());
         fields.extend(self.resources());
         let failure = self.first_failure.as_ref().or(self.broken.first());
-        fields.push(("first_failure", failure.cloned().into()));
-        fields.push(("valid", self.is_valid().into()));
-        fields.push(("good", self.is_good().into()));
+        fields.push(("", "first_failure", failure.cloned().into()));
+        fields.push(("", "valid", self.is_valid().into()));
+        fields.push(("", "good", self.is_good().into()));
         fields
     }
 
-    fn peers(&self) -> Vec<(&'static str, Value)> {
+    fn peers(&self) -> Vec<Field> {
         vec![
-            ("time_s", decimal(Some(share(self.time_us, 1_000_000)))),
-            ("publishers", self.publishers.into()),
-            ("players", self.players.into()),
-            ("verified", self.verified.into()),
-            ("drained", self.drained.into()),
-            ("stuck", self.stuck.into()),
-            ("slow", self.slow.into()),
-            ("idle", self.idle.into()),
-            ("kbps", self.kbps.into()),
-            ("joined", self.joined.into()),
-            ("failed", self.failed.into()),
-            ("closed", self.closed.into()),
-            ("put_out", self.put_out.into()),
+            ("bytes", "time_s", decimal(Some(share(self.time_us, 1_000_000)))),
+            ("peers", "publishers", self.publishers.into()),
+            ("peers", "players", self.players.into()),
+            ("peers", "verified", self.verified.into()),
+            ("peers", "drained", self.drained.into()),
+            ("peers", "stuck", self.stuck.into()),
+            ("peers", "slow", self.slow.into()),
+            ("peers", "idle", self.idle.into()),
+            ("", "kbps", self.kbps.into()),
+            ("joins", "joined", self.joined.into()),
+            ("joins", "failed", self.failed.into()),
+            ("joins", "closed", self.closed.into()),
+            ("joins", "put_out", self.put_out.into()),
         ]
     }
 
-    fn joins(&self) -> Vec<(&'static str, Value)> {
+    fn joins(&self) -> Vec<Field> {
         vec![
-            ("join_p50_ms", decimal(self.joins.quantile_ms(0.5))),
-            ("join_p99_ms", decimal(self.joins.quantile_ms(0.99))),
-            ("join_max_ms", decimal(self.joins.max_ms())),
-            ("churn_joins", self.churn.count().into()),
-            ("churn_failed", self.churn_failed.into()),
-            ("churn_p50_ms", decimal(self.churn.quantile_ms(0.5))),
-            ("churn_p99_ms", decimal(self.churn.quantile_ms(0.99))),
-            ("churn_max_ms", decimal(self.churn.max_ms())),
-            ("storm_joins", self.storm.count().into()),
-            ("storm_failed", self.storm_failed.into()),
-            ("storm_ms", decimal(self.storm.max_ms())),
+            ("joins", "join_p50_ms", decimal(self.joins.quantile_ms(0.5))),
+            ("joins", "join_p99_ms", decimal(self.joins.quantile_ms(0.99))),
+            ("joins", "join_max_ms", decimal(self.joins.max_ms())),
+            ("churn", "churn_joins", self.churn.count().into()),
+            ("churn", "churn_failed", self.churn_failed.into()),
+            ("churn", "churn_p50_ms", decimal(self.churn.quantile_ms(0.5))),
+            ("churn", "churn_p99_ms", decimal(self.churn.quantile_ms(0.99))),
+            ("churn", "churn_max_ms", decimal(self.churn.max_ms())),
+            ("storm", "storm_joins", self.storm.count().into()),
+            ("storm", "storm_failed", self.storm_failed.into()),
+            ("storm", "storm_ms", decimal(self.storm.max_ms())),
         ]
     }
 
-    fn media(&self) -> Vec<(&'static str, Value)> {
+    fn media(&self) -> Vec<Field> {
         let Self { tally, samples, .. } = self;
         let Samples { latencies, audio, read_delays, .. } = samples;
         vec![
-            ("frames_sent", self.frames_sent.into()),
-            ("publisher_late_max_ms", decimal(Some(ms(self.publisher_late_us)))),
-            ("latency_samples", latencies.count().into()),
-            ("latency_p50_ms", decimal(latencies.quantile_ms(0.5))),
-            ("latency_p99_ms", decimal(latencies.quantile_ms(0.99))),
-            ("latency_p999_ms", decimal(latencies.quantile_ms(0.999))),
-            ("latency_max_ms", decimal(latencies.max_ms())),
-            ("latency_resolution_us", self.resolution_us().into()),
-            ("audio_p50_ms", decimal(audio.quantile_ms(0.5))),
-            ("audio_p99_ms", decimal(audio.quantile_ms(0.99))),
-            ("audio_max_ms", decimal(audio.max_ms())),
-            ("read_delay_p99_ms", decimal(read_delays.quantile_ms(0.99))),
-            ("messages", tally.messages.into()),
-            ("verified_messages", tally.verified.into()),
-            ("gaps", tally.gaps.into()),
-            ("corrupt", tally.corrupt.into()),
-            ("reordered", tally.reordered.into()),
-            ("backward_timestamps", tally.backward.into()),
-            ("bad_starts", self.bad_starts.into()),
-            ("short_players", self.short_players.into()),
-            ("bytes", self.bytes.into()),
-            ("mbps", decimal(Some(share(self.bytes * 8, self.time_us)))),
+            ("frames", "frames_sent", self.frames_sent.into()),
+            ("frames", "publisher_late_max_ms", decimal(Some(ms(self.publisher_late_us)))),
+            ("latency", "latency_samples", latencies.count().into()),
+            ("latency", "latency_p50_ms", decimal(latencies.quantile_ms(0.5))),
+            ("latency", "latency_p99_ms", decimal(latencies.quantile_ms(0.99))),
+            ("latency", "latency_p999_ms", decimal(latencies.quantile_ms(0.999))),
+            ("latency", "latency_max_ms", decimal(latencies.max_ms())),
+            ("latency", "latency_resolution_us", self.resolution_us().into()),
+            ("latency", "audio_p50_ms", decimal(audio.quantile_ms(0.5))),
+            ("latency", "audio_p99_ms", decimal(audio.quantile_ms(0.99))),
+            ("latency", "audio_max_ms", decimal(audio.max_ms())),
+            ("latency", "read_delay_p99_ms", decimal(read_delays.quantile_ms(0.99))),
+            ("frames", "messages", tally.messages.into()),
+            ("frames", "verified_messages", tally.verified.into()),
+            ("faults", "gaps", tally.gaps.into()),
+            ("faults", "corrupt", tally.corrupt.into()),
+            ("faults", "reordered", tally.reordered.into()),
+            ("faults", "backward_timestamps", tally.backward.into()),
+            ("faults", "bad_starts", self.bad_starts.into()),
+            ("faults", "short_players", self.short_players.into()),
+            ("bytes", "bytes", self.bytes.into()),
+            ("bytes", "mbps", decimal(Some(share(self.bytes * 8, self.time_us)))),
         ]
     }
 
-    fn resources(&self) -> Vec<(&'static str, Value)> {
+    fn resources(&self) -> Vec<Field> {
         let Self { load, server, .. } = self;
         let of_server = |field: fn(&Usage) -> u64| Value::from(server.as_ref().map(field));
         let cpu_ms = |usage: &Usage| share(usage.cpu_ns, 1_000_000);
         let both = server.map(|server| server.cpu_ns + load.cpu_ns);
         let per_gbit = |cpu_ns: Option<u64>| cpu_ns.map_or(Value::Null, |ns| self.ms_per_gbit(ns));
         vec![
-            ("load_cpu_ms", decimal(Some(cpu_ms(load)))),
-            ("load_cpu_percent", decimal(Some(self.cpu_percent(load)))),
-            ("load_waited_percent", decimal(Some(self.waited_percent()))),
-            ("load_rss_kib", load.rss_kib.into()),
-            ("load_voluntary_switches", load.voluntary.into()),
-            ("load_involuntary_switches", load.involuntary.into()),
-            ("server_cpu_ms", decimal(server.as_ref().map(cpu_ms))),
-            ("server_cpu_percent", decimal(server.as_ref().map(|it| self.cpu_percent(it)))),
-            ("server_rss_kib", of_server(|it| it.rss_kib)),
-            ("server_rss_max_kib", of_server(|it| it.rss_max_kib)),
-            ("server_voluntary_switches", of_server(|it| it.voluntary)),
-            ("server_involuntary_switches", of_server(|it| it.involuntary)),
-            ("cpu_ms_per_gbit", per_gbit(server.map(|server| server.cpu_ns))),
-            ("both_cpu_ms_per_gbit", per_gbit(both)),
+            ("load", "load_cpu_ms", decimal(Some(cpu_ms(load)))),
+            ("load", "load_cpu_percent", decimal(Some(self.cpu_percent(load)))),
+            ("load", "load_waited_percent", decimal(Some(self.waited_percent()))),
+            ("load", "load_rss_kib", load.rss_kib.into()),
+            ("load", "load_voluntary_switches", load.voluntary.into()),
+            ("load", "load_involuntary_switches", load.involuntary.into()),
+            ("server", "server_cpu_ms", decimal(server.as_ref().map(cpu_ms))),
+            (
+                "server",
+                "server_cpu_percent",
+                decimal(server.as_ref().map(|it| self.cpu_percent(it))),
+            ),
+            ("server", "server_rss_kib", of_server(|it| it.rss_kib)),
+            ("server", "server_rss_max_kib", of_server(|it| it.rss_max_kib)),
+            ("server", "server_voluntary_switches", of_server(|it| it.voluntary)),
+            ("server", "server_involuntary_switches", of_server(|it| it.involuntary)),
+            ("server", "cpu_ms_per_gbit", per_gbit(server.map(|server| server.cpu_ns))),
+            ("server", "both_cpu_ms_per_gbit", per_gbit(both)),
         ]
     }
 
@@ -255,14 +262,14 @@ impl Report {
     pub(crate) fn json(&self) -> String {
         let fields = self.fields();
         let fields: Vec<String> =
-            fields.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+            fields.iter().map(|(_, name, value)| format!("\"{name}\":{value}")).collect();
         format!("{{{}}}\n", fields.join(","))
     }
 
     /// A header and one row.
     pub(crate) fn csv(&self) -> String {
-        let (names, values): (Vec<_>, Vec<_>) = self.fields().into_iter().unzip();
-        let values: Vec<String> = values.iter().map(cell).collect();
+        let cells = |(_, name, value): Field| (name, cell(&value));
+        let (names, values): (Vec<_>, Vec<_>) = self.fields().into_iter().map(cells).unzip();
         format!("{}\n{}\n", names.join(","), values.join(","))
     }
 
@@ -270,12 +277,11 @@ impl Report {
     pub(crate) fn text(&self) -> String {
         let fields = self.fields();
         let mut text = String::new();
-        for (title, names) in LINES {
-            let of_line =
-                || fields.iter().filter(|(name, it)| names.contains(name) && !it.is_null());
-            if of_line().any(|(_, value)| value.as_f64() != Some(0.0)) {
+        for title in LINES {
+            let of_line = || fields.iter().filter(|(line, _, it)| *line == title && !it.is_null());
+            if of_line().any(|(_, _, value)| value.as_f64() != Some(0.0)) {
                 let shown: Vec<String> =
-                    of_line().map(|(name, value)| figure(title, name, value)).collect();
+                    of_line().map(|(_, name, value)| figure(title, name, value)).collect();
                 // Writing to a string does not fail, here and below.
                 let _ = writeln!(text, "{title:<8} {}", shown.join(", "));
             }
@@ -294,61 +300,9 @@ impl Report {
     }
 }
 
-/// The text's lines: title and fields. A line without a figure but 0 is left out.
-const LINES: &[(&str, &[&str])] = &[
-    ("peers", &["publishers", "players", "verified", "drained", "stuck", "slow", "idle"]),
-    (
-        "joins",
-        &["joined", "failed", "closed", "put_out", "join_p50_ms", "join_p99_ms", "join_max_ms"],
-    ),
-    ("churn", &["churn_joins", "churn_failed", "churn_p50_ms", "churn_p99_ms", "churn_max_ms"]),
-    ("storm", &["storm_joins", "storm_failed", "storm_ms"]),
-    ("frames", &["frames_sent", "publisher_late_max_ms", "messages", "verified_messages"]),
-    (
-        "faults",
-        &["gaps", "corrupt", "reordered", "backward_timestamps", "bad_starts", "short_players"],
-    ),
-    (
-        "latency",
-        &[
-            "latency_samples",
-            "latency_p50_ms",
-            "latency_p99_ms",
-            "latency_p999_ms",
-            "latency_max_ms",
-            "latency_resolution_us",
-            "audio_p50_ms",
-            "audio_p99_ms",
-            "audio_max_ms",
-            "read_delay_p99_ms",
-        ],
-    ),
-    ("bytes", &["time_s", "bytes", "mbps"]),
-    (
-        "load",
-        &[
-            "load_cpu_ms",
-            "load_cpu_percent",
-            "load_waited_percent",
-            "load_rss_kib",
-            "load_voluntary_switches",
-            "load_involuntary_switches",
-        ],
-    ),
-    (
-        "server",
-        &[
-            "server_cpu_ms",
-            "server_cpu_percent",
-            "server_rss_kib",
-            "server_rss_max_kib",
-            "server_voluntary_switches",
-            "server_involuntary_switches",
-            "cpu_ms_per_gbit",
-            "both_cpu_ms_per_gbit",
-        ],
-    ),
-];
+/// Lines of the text. One without a figure but 0 is left out.
+const LINES: [&str; 10] =
+    ["peers", "joins", "churn", "storm", "frames", "faults", "latency", "bytes", "load", "server"];
 
 /// A figure for people: without the line's title before it, with its unit behind it.
 fn figure(title: &str, name: &str, value: &Value) -> String {
@@ -417,7 +371,7 @@ mod tests {
 
     fn field(report: &Report, name: &str) -> Value {
         let fields = report.fields();
-        fields.into_iter().find(|(field, _)| *field == name).unwrap().1
+        fields.into_iter().find(|(_, field, _)| *field == name).unwrap().2
     }
 
     #[test]
@@ -462,7 +416,7 @@ mod tests {
     #[test]
     fn what_was_not_measured_is_null_and_an_empty_cell() {
         let report = Report { server: None, ..Report::default() };
-        for (name, value) in report.fields() {
+        for (_, name, value) in report.fields() {
             let is_of_server = name.starts_with("server_") || name.ends_with("_per_gbit");
             assert!(!is_of_server || value.is_null(), "{name}: {value}");
         }
