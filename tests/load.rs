@@ -2,12 +2,12 @@
 
 mod support;
 
-use support::Server;
 use support::load::{load, millrace_load};
+use support::{LOOPS, Server};
 
 #[test]
 fn players_get_every_frame_beside_players_that_never_read() {
-    for loops in ["1", "3"] {
+    for loops in LOOPS {
         let server = Server::start(&["--loops", loops]);
         let flags = ["--players", "40", "--stuck", "10", "--verify-every", "4", "--time", "1"];
         let run = load(server.address(), &flags);
