@@ -47,6 +47,16 @@ const UNITS: [(&str, &str); 10] = [
     ("kbps", "kbit/s"),
 ];
 
+/// Words of columns' names, and how people write them.
+const WORDS: [(&str, &str); 6] = [
+    ("both", "server + load"),
+    ("cpu", "CPU"),
+    ("kbps", "bit rate"),
+    ("mbps", "throughput"),
+    ("p999", "p99.9"),
+    ("rss", "RSS"),
+];
+
 /// Marks beyond it are refused.
 const MARK_MAX: f64 = 1e12;
 
@@ -250,15 +260,19 @@ fn distinct(cells: &[&str]) -> Vec<String> {
 fn without_unit(column: &str) -> (String, &'static str) {
     let unit = UNITS.iter().find(|(end, _)| column.ends_with(end));
     let (end, unit) = unit.copied().unwrap_or(("", ""));
-    let name = column.strip_suffix(end).unwrap_or(column).replace('_', " ");
-    let name = name.replace("p999", "p99.9");
-    let name = match (name.trim(), unit.starts_with("CPU")) {
-        (name, true) => format!("{name} cpu").trim().to_owned(),
+    let name = match column.strip_suffix(end).unwrap_or(column) {
+        name if unit.starts_with("CPU") => format!("{name}_cpu"),
         // A name that is nothing but its unit stays as it is.
-        ("", false) => column.replace('_', " "),
-        (name, false) => name.to_owned(),
+        "" => column.to_owned(),
+        name => name.to_owned(),
     };
-    (name, unit)
+    let words: Vec<&str> = name.split('_').filter(|word| !word.is_empty()).map(readable).collect();
+    (words.join(" "), unit)
+}
+
+/// A word of a column's name as people write it.
+fn readable(word: &str) -> &str {
+    WORDS.iter().find(|(short, _)| *short == word).map_or(word, |(_, readable)| readable)
 }
 
 #[cfg(test)]
@@ -279,7 +293,7 @@ mod tests {
         let chart = draw(csv, &flags).unwrap();
         let [left, right] = &chart.series[..] else { panic!("{chart:?}") };
         assert_eq!((left.name.as_str(), left.unit, left.is_right), ("latency p99", "ms", false));
-        assert_eq!((right.name.as_str(), right.unit, right.is_right), ("server cpu", "%", true));
+        assert_eq!((right.name.as_str(), right.unit, right.is_right), ("server CPU", "%", true));
         assert_eq!(left.points, [(100.0, 1.5), (200.0, 2.5)]);
         assert_eq!(right.points, [(100.0, 10.0), (200.0, 20.0)]);
         assert_eq!((chart.x_label.as_str(), chart.categories.len()), ("players", 0));
@@ -288,10 +302,10 @@ mod tests {
     #[test]
     fn names_say_what_is_measured_and_no_unit_twice() {
         let of = without_unit;
-        assert_eq!(of("cpu_ms_per_gbit"), ("cpu".into(), "CPU-ms/Gbit"));
-        assert_eq!(of("both_cpu_ms_per_gbit"), ("both cpu".into(), "CPU-ms/Gbit"));
-        assert_eq!(of("server_cpu_ms"), ("server cpu".into(), "CPU-ms"));
-        assert_eq!(of("mbps"), ("mbps".into(), "Mbit/s"));
+        assert_eq!(of("cpu_ms_per_gbit"), ("CPU".into(), "CPU-ms/Gbit"));
+        assert_eq!(of("both_cpu_ms_per_gbit"), ("server + load CPU".into(), "CPU-ms/Gbit"));
+        assert_eq!(of("server_cpu_ms"), ("server CPU".into(), "CPU-ms"));
+        assert_eq!(of("mbps"), ("throughput".into(), "Mbit/s"));
         assert_eq!(of("round"), ("round".into(), ""));
         assert_eq!(of("latency_p999_ms"), ("latency p99.9".into(), "ms"));
     }
@@ -327,7 +341,7 @@ mod tests {
         assert_eq!(bars.series[0].points, [(0.0, 3.0), (1.0, 2.0), (0.0, 5.0)]);
         let figures = "figure,ratio\nlatency_p999_ms,1\ncpu_ms_per_gbit,2\nmerge-ms=40,3\n";
         let figures = draw(figures, &["--x=figure", "--y=ratio"]).unwrap();
-        assert_eq!(figures.categories, ["latency p99.9", "cpu", "merge-ms=40"]);
+        assert_eq!(figures.categories, ["latency p99.9", "CPU", "merge-ms=40"]);
         let lines = draw(csv, &["--x=round", "--y=ms", "--by=server"]).unwrap();
         let names: Vec<&str> = lines.series.iter().map(|line| line.name.as_str()).collect();
         assert_eq!(names, ["nginx", "floor"]);
