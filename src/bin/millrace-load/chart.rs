@@ -396,6 +396,22 @@ mod tests {
     }
 
     #[test]
+    fn a_series_on_the_right_is_dashed_and_has_an_axis_of_its_own() {
+        let mut right = series("b", &[(1.0, 0.0), (2.0, 900.0)]);
+        right.is_right = true;
+        let svg = chart(vec![series("a", &[(1.0, 4.0), (2.0, 2.0)]), right]).svg();
+        assert_eq!(svg.matches("stroke-dasharray").count(), 2, "line and legend: {svg}");
+        let labels = |x: f64| -> Vec<&str> {
+            let begin = format!("<text x=\"{x:.1}\"");
+            let texts = svg.lines().filter(|line| line.starts_with(&begin));
+            texts.map(|line| line.split(['<', '>']).nth(2).unwrap()).collect()
+        };
+        let right = labels(WIDTH - RIGHT + 8.0);
+        assert_eq!(right, ["0", "200", "400", "600", "800", "1\u{202f}000"]);
+        assert_eq!(labels(LEFT - 8.0), ["0", "1", "2", "3", "4"]);
+    }
+
+    #[test]
     fn what_an_axis_cannot_show_is_left_out() {
         let points = [(0.0, 1.0), (10.0, 1.0), (f64::NAN, 1.0), (100.0, f64::NAN)];
         let mut chart = chart(vec![series("a", &points)]);

@@ -103,6 +103,8 @@ mod tests {
             assert!((wanted..=wanted * 1.001).contains(&found), "{share}: {found}");
         }
         assert_eq!(times.max_ms(), Some(100.0));
+        times.add(1_234_567);
+        assert_eq!(times.quantile_ms(1.0), Some(1234.567), "no bucket's end is above the maximum");
     }
 
     #[test]

@@ -128,6 +128,8 @@ mod tests {
         assert!(axis.place(100.0).abs() < 1e-9);
         let one = Axis::log([300.0].into_iter());
         assert_eq!((one.from, one.to), (200.0, 500.0));
+        let from_tick = Axis::log([200.0, 300.0].into_iter());
+        assert_eq!((from_tick.from, from_tick.to), (200.0, 500.0), "values on ticks need no more");
         assert!(Axis::log(std::iter::empty()).ticks.len() >= 2);
     }
 }
