@@ -280,28 +280,21 @@ impl Cursor {
         Walk { cursor: self, log, place: self.place }
     }
 
-    /// What to write next, in order, starting with the rest of the frame in flight.
-    pub fn pending<'a>(&'a self, log: &'a StreamLog) -> impl Iterator<Item = Pending<'a>> {
-        self.in_flight().into_iter().chain(self.ahead(log))
-    }
-
     /// The socket accepted everything pending, up to the [`Walk::place`] of [`Cursor::ahead`].
     pub fn arrive(&mut self, place: Place) {
         self.in_flight = None;
         self.move_to(place);
     }
 
-    /// The socket accepted `bytes` more of [`Cursor::pending`]. Returns the frames completed.
-    pub fn advance(&mut self, log: &StreamLog, mut bytes: usize) -> u64 {
-        let mut completed = 0;
+    /// The socket accepted `bytes` more of [`Cursor::in_flight`] and [`Cursor::ahead`].
+    pub fn advance(&mut self, log: &StreamLog, mut bytes: usize) {
         if let Some((frame, offset)) = &mut self.in_flight {
             let left = frame.wire_bytes() - *offset;
             if bytes < left {
                 *offset += bytes;
-                return 0;
+                return;
             }
             bytes -= left;
-            completed += 1;
             self.in_flight = None;
         }
         while bytes > 0 {
@@ -312,12 +305,10 @@ impl Cursor {
                 bytes = 0;
             } else {
                 bytes -= frame.wire_bytes();
-                completed += 1;
             }
             self.move_to(place);
         }
         debug_assert_eq!(bytes, 0, "only pending bytes can be accepted");
-        completed
     }
 
     fn move_to(&mut self, place: Place) {

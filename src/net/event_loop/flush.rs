@@ -261,7 +261,7 @@ impl Offered {
             let accepted = part(offered);
             match end {
                 Some(place) if accepted == offered && accepted > 0 => player.cursor.arrive(place),
-                _ => drop(player.cursor.advance(log, accepted)),
+                _ => player.cursor.advance(log, accepted),
             }
             player.bytes += accepted as u64;
         }
