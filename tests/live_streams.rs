@@ -3,6 +3,7 @@ mod support;
 
 use std::net::{Shutdown, TcpStream};
 
+use millrace::limits::MESSAGE_STREAMS_MAX;
 use millrace::rtmp::message::type_id;
 use support::{Arrival, Client, Packet, Server, Wire, body};
 
@@ -103,6 +104,42 @@ fn two_players_of_one_connection_share_the_socket_frame_by_frame() {
         }
         assert_eq!(from_a, (1..12).collect::<Vec<u64>>());
         assert_eq!(from_b, [1, 2, 3].into_iter().chain(104..112).collect::<Vec<u64>>());
+    }
+}
+
+#[test]
+fn sixteen_players_of_one_connection_get_every_byte_through_a_narrow_socket() {
+    const FRAMES: u64 = 60;
+    const NAMES: [&str; 3] = ["a", "b", "c"];
+    // Writes end anywhere: in headers, between chunks, between players.
+    let flags = ["--sndbuf", "4K", "--notsent-lowat", "1", "--flush-slice", "1"];
+    let server = Server::start(&[&["--loops", "1", "--chunk-size", "128"], &flags[..]].concat());
+    let mut publishers = NAMES.map(|name| publisher(&server, name));
+    let mut wire = Wire::handshake(narrow(&server));
+    wire.connect_app("live");
+    let msids: Vec<u32> = (0..MESSAGE_STREAMS_MAX).map(|_| wire.create_stream()).collect();
+    for &msid in &msids {
+        wire.call(msid, "play", NAMES[msid as usize % 3]);
+    }
+    for number in 4..=FRAMES {
+        for (publisher, of) in publishers.iter_mut().zip(0_u64..) {
+            let len = (number * 37 + of) as usize % 700;
+            publisher.video(80 + number as u32, &body::inter(number, len));
+        }
+    }
+    let mut next = vec![1; MESSAGE_STREAMS_MAX + 1];
+    while msids.iter().any(|&msid| next[msid as usize] <= FRAMES) {
+        let Packet { msid, body, .. } = wire.until(|p| p.is_media() && !body::is_header(&p.body));
+        let number = next[msid as usize];
+        let len = (number * 37 + u64::from(msid) % 3) as usize % 700;
+        let sent = match number {
+            1 => body::key(1, 300),
+            2 => body::audio(2, 100),
+            3 => body::inter(3, 200),
+            _ => body::inter(number, len),
+        };
+        assert_eq!(body, sent, "frame {number} on {msid}");
+        next[msid as usize] += 1;
     }
 }
 
