@@ -16,7 +16,6 @@ use millrace::net::listener::SocketOptions;
 use millrace::net::log_writer::LogWriter;
 use millrace::net::server::{self, ServerConfig, Shared};
 use millrace::net::supervisor::Supervisor;
-use millrace::rtmp::chunk::MessageLimits;
 use millrace::rtmp::session::SessionConfig;
 use millrace::service::directory::{DirectoryLimits, Takeover};
 use millrace::service::live::LiveConfig;
@@ -76,19 +75,7 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 fn shared() -> Shared {
-    let limits = MessageLimits {
-        media: limits::MESSAGE_BYTES_MAX,
-        command: limits::COMMAND_BYTES_MAX,
-        data: limits::DATA_BYTES_MAX,
-        control: limits::CONTROL_BYTES_MAX,
-    };
-    let session = SessionConfig {
-        chunk_size: limits::CHUNK_SIZE_DEFAULT,
-        limits,
-        handshake_timeout_ms: 60_000,
-        idle_timeout_ms: 0,
-        ping_interval_ms: 0,
-    };
+    let session = SessionConfig { handshake_timeout_ms: 60_000, ..SessionConfig::default() };
     let live = LiveConfig {
         log: LogLimits { gop: GopMode::Gop, bytes: 1 << 20, gop_ms: 60_000, lag_ms: 60_000 },
         flush_ms: 0,

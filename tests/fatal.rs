@@ -16,7 +16,6 @@ use millrace::net::listener::SocketOptions;
 use millrace::net::log_writer::{LogWriter, lines_lost};
 use millrace::net::server::{self, ServerConfig, Shared};
 use millrace::net::supervisor::Supervisor;
-use millrace::rtmp::chunk::MessageLimits;
 use millrace::rtmp::session::SessionConfig;
 use millrace::service::directory::{DirectoryLimits, Takeover};
 use millrace::service::live::LiveConfig;
@@ -137,14 +136,7 @@ fn lose_the_poll() {
 }
 
 fn shared(config: ServerConfig) -> Shared {
-    let limits = MessageLimits { media: 1 << 20, command: 1 << 16, data: 1 << 20, control: 256 };
-    let session = SessionConfig {
-        chunk_size: 4096,
-        limits,
-        handshake_timeout_ms: 1000,
-        idle_timeout_ms: 0,
-        ping_interval_ms: 0,
-    };
+    let session = SessionConfig { handshake_timeout_ms: 1000, ..SessionConfig::default() };
     let live = LiveConfig {
         log: LogLimits { gop: GopMode::Off, bytes: 1 << 20, gop_ms: 1000, lag_ms: 1000 },
         flush_ms: 0,

@@ -6,25 +6,16 @@ use std::sync::Arc;
 
 use millrace::budget::Budget;
 use millrace::limits::{
-    COMMAND_BYTES_MAX, CONTROL_BYTES_MAX, DATA_BYTES_MAX, FRAME_SEGMENT_BYTES_MAX,
-    FRAME_SEGMENT_BYTES_MIN, INIT_BYTES_MAX, INIT_FRAMES_MAX, LOG_FRAMES_MAX, MESSAGE_BYTES_MAX,
-    OUT_QUEUE_BYTES_MAX,
+    FRAME_SEGMENT_BYTES_MAX, FRAME_SEGMENT_BYTES_MIN, INIT_BYTES_MAX, INIT_FRAMES_MAX,
+    LOG_FRAMES_MAX, MESSAGE_BYTES_MAX, OUT_QUEUE_BYTES_MAX,
 };
 use millrace::media::frame::{Frame, FrameBuilder};
 use millrace::media::log::{GopMode, LogLimits, StreamLog};
 use millrace::rtmp::amf0;
-use millrace::rtmp::chunk::MessageLimits;
 use millrace::rtmp::session::{MediaKind, ServerSession, SessionConfig};
 use millrace::time::Millis;
 use support::body;
 use support::session::{call, connect, connected_peer, feed, raw, replies};
-
-const DEFAULTS: MessageLimits = MessageLimits {
-    media: MESSAGE_BYTES_MAX,
-    command: COMMAND_BYTES_MAX,
-    data: DATA_BYTES_MAX,
-    control: CONTROL_BYTES_MAX,
-};
 
 #[test]
 fn a_frame_reserves_nothing_on_a_peers_word() {
@@ -126,13 +117,8 @@ fn replies_that_nobody_takes_stop_the_input() {
 
 #[test]
 fn state_of_chunk_streams_and_handshakes_is_charged() {
-    let config = SessionConfig {
-        chunk_size: 128,
-        limits: DEFAULTS,
-        handshake_timeout_ms: 1_000,
-        idle_timeout_ms: 0,
-        ping_interval_ms: 0,
-    };
+    let config =
+        SessionConfig { chunk_size: 128, handshake_timeout_ms: 1_000, ..SessionConfig::default() };
     let budget = Budget::new(1 << 20);
     let mut session = ServerSession::new(Arc::new(config), Arc::clone(&budget), Millis(0));
     let before = session.state_bytes();
