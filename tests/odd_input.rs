@@ -1,7 +1,7 @@
 //! Hundreds of damaged dialogues against one server: each gets a defined end, nobody notices.
 mod support;
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use millrace::rtmp::chunk::{ChunkWriter, MessageHeader};
 use millrace::rtmp::message::type_id;
 use millrace::rtmp::{Csid, Msid};
 use support::wire::command_body;
-use support::{Client, PATIENCE, Server, body};
+use support::{Client, PATIENCE, Server, body, is_silence};
 
 const LOOPS: [&str; 2] = ["1", "3"];
 const DIALOGUES: u64 = 240;
@@ -136,7 +136,7 @@ fn ends(stream: &mut TcpStream) -> bool {
         match stream.read(&mut buffer) {
             Ok(0) => return true,
             Ok(_) => {}
-            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Err(error) if is_silence(&error) => {}
             Err(_) => return true,
         }
     }

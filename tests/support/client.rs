@@ -1,14 +1,14 @@
 //! A blocking client on the library's client session: publishes, plays, and keeps what comes.
 
 use std::collections::{HashMap, VecDeque};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use millrace::rtmp::session::{ClientConfig, ClientEvent, ClientRole, ClientSession, MediaKind};
 
-use super::PATIENCE;
+use super::{PATIENCE, is_silence};
 
 /// One media or data message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,7 +171,7 @@ impl Client {
             match self.stream.read(&mut buffer) {
                 Ok(0) => return Some(Got::Closed),
                 Ok(len) => self.handle(&buffer[..len]),
-                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                Err(error) if is_silence(&error) => {
                     if Instant::now() >= deadline {
                         return None;
                     }

@@ -49,6 +49,13 @@ pub fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// Whether an error of a read with a timeout only says that nothing has come. A process that is
+/// stopped and goes on (a frozen container, a debugger) finds its reads interrupted.
+pub fn is_silence(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
+    matches!(error.kind(), Interrupted | TimedOut | WouldBlock)
+}
+
 /// What `ss` (package iproute2) shows for `filter`, one socket a line.
 pub fn ss(flags: &str, filter: &str) -> Vec<String> {
     let output = std::process::Command::new("ss").arg(flags).arg(filter).output().unwrap();

@@ -1,7 +1,7 @@
 //! A peer that sees and sends single RTMP messages: what the client session hides.
 
 use std::collections::{HashMap, VecDeque};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use millrace::rtmp::chunk::{ChunkReader, ChunkWriter, MessageHeader, MessageLimi
 use millrace::rtmp::message::type_id;
 use millrace::rtmp::{Csid, Msid};
 
-use super::PATIENCE;
+use super::{PATIENCE, is_silence};
 
 /// One message as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -288,7 +288,7 @@ impl Wire {
             match self.stream.read(&mut buffer) {
                 Ok(0) => return Some(Arrival::Closed),
                 Ok(len) => self.handle(&buffer[..len]),
-                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                Err(error) if is_silence(&error) => {
                     if Instant::now() >= deadline {
                         return None;
                     }
