@@ -50,7 +50,7 @@ for players in $from $(awk -v from="$from" '$1 > from' <<< "$steps") "$to"; do
     "$(of_load "$row" latency_p50_ms)/$(of_load "$row" latency_p99_ms) ms," \
     "$(of_load "$row" mbps) Mbit/s"
   if [ "$(of_load "$row" valid)" != true ]; then
-    limit="$players players: the load generator has no more time; the row is invalid"
+    limit="$players players: the load generator had not the time; the row is invalid"
     break
   fi
   if holds "$cpu > 95 * $loops"; then

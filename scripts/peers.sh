@@ -15,7 +15,7 @@ module=/usr/lib/nginx/modules/ngx_rtmp_module.so
 load_peer() {
   run_load "$1-$2" "$1,$2" --players "$players" --kbps "$kbps" --time "$time" \
     --drain-ms "$drain_ms"
-  [ "$(of_load "$1-$2" valid)" = true ] || broken "$1-$2: the load generator had no more time"
+  [ "$(of_load "$1-$2" valid)" = true ] || broken "$1-$2: the load generator had not the time"
 }
 
 # Ends the script where there is no nginx with its RTMP module.
