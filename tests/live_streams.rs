@@ -127,7 +127,7 @@ fn sixteen_players_of_one_connection_get_every_byte_through_a_narrow_socket() {
             publisher.video(80 + number as u32, &body::inter(number, len));
         }
     }
-    let mut next = vec![1; MESSAGE_STREAMS_MAX + 1];
+    let mut next = [1; MESSAGE_STREAMS_MAX + 1];
     while msids.iter().any(|&msid| next[msid as usize] <= FRAMES) {
         let Packet { msid, body, .. } = wire.until(|p| p.is_media() && !body::is_header(&p.body));
         let number = next[msid as usize];
