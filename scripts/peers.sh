@@ -7,6 +7,7 @@ flag players 500 20 'Players.'
 flag kbps 1000 1000 'Bit rate of the stream.'
 flag time 10 1 'Seconds of each row.'
 flag drain-ms 30 30 'How often players that are not verified read.'
+flag mss 0 0 'Largest TCP segment, such as 1448 on Ethernet; 0: the kernel chooses.'
 own_columns=server,round
 
 module=/usr/lib/nginx/modules/ngx_rtmp_module.so
@@ -14,7 +15,7 @@ module=/usr/lib/nginx/modules/ngx_rtmp_module.so
 # The row of server $1 in round $2.
 load_peer() {
   run_load "$1-$2" "$1,$2" --players "$players" --kbps "$kbps" --time "$time" \
-    --drain-ms "$drain_ms"
+    --drain-ms "$drain_ms" --mss "$mss"
   [ "$(of_load "$1-$2" valid)" = true ] || broken "$1-$2: the load generator had not the time"
 }
 

@@ -1,9 +1,11 @@
 //! Flags of `millrace-load`, each seen by its effect.
 mod support;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::thread;
 
 use millrace::rtmp::session::MediaKind;
+use socket2::SockRef;
 use support::load::{Running, WHATEVER_ELSE_RUNS, load, millrace_load};
 use support::{Client, Server};
 
@@ -97,6 +99,21 @@ fn sources_are_the_addresses_that_connections_come_from() {
 }
 
 #[test]
+fn mss_is_the_largest_segment_of_the_connections() {
+    for (flags, range) in [(&["--mss", "1000"][..], 500..=1_000), (&[], 10_000..=65_535)] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            SockRef::from(&stream).tcp_mss().unwrap()
+        });
+        assert_eq!(load(address, flags).code(), Some(1));
+        let mss = server.join().unwrap();
+        assert!(range.contains(&mss), "{flags:?}: {mss}");
+    }
+}
+
+#[test]
 fn verify_every_decides_how_many_players_check_every_byte() {
     let server = Server::start(&[]);
     for (every, verified) in [("4", 2), ("1", 8), ("0", 0)] {
@@ -128,7 +145,7 @@ fn help_of_every_mode_lists_its_flags() {
 
 #[test]
 fn values_that_are_not_allowed_are_told_with_those_that_are() {
-    let table: [(&[&str], &str); 12] = [
+    let table: [(&[&str], &str); 13] = [
         (&["--server", "localhost"], "an address and a port"),
         (&["--server-pid", "0"], "a number from 1 to"),
         (&["--publishers", "many"], "a number from 0 to"),
@@ -139,6 +156,7 @@ fn values_that_are_not_allowed_are_told_with_those_that_are() {
         (&["--kbps", "99"], "a number from 100 to"),
         (&["--gop-ms", "99"], "a number from 100 to 60000"),
         (&["--sources", "201"], "a number from 1 to 200"),
+        (&["--mss", "100"], "0 or a number from 536 to 32767"),
         (&["--connect-rate", "0"], "a number from 1 to"),
         (&["--expect-p99-ms", "soon"], "a number from 0 to"),
     ];

@@ -27,6 +27,7 @@ pub(crate) struct Connections {
     pub(crate) receiver: Receiver,
     server: SocketAddr,
     sources: u64,
+    mss: u32,
     opened: u64,
     /// Publishing and playing, by stream.
     configs: Vec<[Arc<ClientConfig>; 2]>,
@@ -50,6 +51,7 @@ impl Connections {
             receiver: Receiver::new(),
             server: options.server,
             sources: options.sources as u64,
+            mss: options.mss,
             opened: 0,
             configs: streams.iter().map(of_stream).collect(),
             idle: Arc::new(config(options, ClientRole::Idle)),
@@ -77,7 +79,7 @@ impl Connections {
             sources => u8::try_from(1 + self.opened % sources).unwrap_or(1),
         };
         self.opened += 1;
-        let mut stream = socket::connect(self.server, source)?;
+        let mut stream = socket::connect(self.server, source, self.mss)?;
         let entry = self.peers.vacant_entry();
         let key = entry.key();
         let interest = Interest::READABLE | Interest::WRITABLE;

@@ -59,6 +59,8 @@ pub(crate) struct Options {
     pub(crate) flv: Option<PathBuf>,
     /// Source addresses, 127.0.0.1 and up; 1: the kernel chooses.
     pub(crate) sources: usize,
+    /// Largest TCP segment of every connection, bytes; 0: the kernel's choice.
+    pub(crate) mss: u32,
     /// Connections opened a second.
     pub(crate) connect_rate: u64,
     /// Where the result goes as JSON; `-` is stdout.
@@ -102,6 +104,7 @@ const FLAGS: &[Flag] = &[
     flag(WHAT, ("flv", "FILE"), "", "Publish this file again and again instead.", "tests/load.rs::an_flv_file_is_published_and_checked"),
     flag(HOW, ("time", "TIME"), "10", "Measured time once everybody is there (seconds, or ms, s, m).", "tests/load_flags.rs::time_is_how_long_it_is_measured"),
     flag(HOW, ("sources", "N"), "1", "Source addresses, 127.0.0.1 and up.", "tests/load_flags.rs::sources_are_the_addresses_that_connections_come_from"),
+    flag(HOW, ("mss", "BYTES"), "0", "Largest TCP segment, such as 1448 on Ethernet; 0 is the kernel's choice: 65483 on loopback, where a server with Nagle's algorithm leaves most of its sending to whoever acknowledges.", "tests/load_flags.rs::mss_is_the_largest_segment_of_the_connections"),
     flag(HOW, ("connect-rate", "N"), "1000", "Connections opened a second.", "tests/load_flags.rs::connect_rate_is_how_fast_connections_are_opened"),
     flag(RESULT, ("json", "FILE"), "", "Write the result as one JSON object; - is stdout, which it has for itself then.", "tests/load_report.rs::json_and_csv_show_the_same_fields_and_values"),
     flag(RESULT, ("csv", "FILE"), "", "Write it as a CSV header and row; - as above.", "tests/load_report.rs::json_and_csv_show_the_same_fields_and_values"),
@@ -186,6 +189,7 @@ impl Options {
             gop_ms: given.number("gop-ms", 100..=60_000)?,
             flv: given.path("flv"),
             sources: usize::try_from(given.number("sources", 1..=200)?).unwrap_or(1),
+            mss: mss(given)?,
             connect_rate: given.number("connect-rate", 1..=1_000_000)?,
             json: given.path("json"),
             csv: given.path("csv"),
@@ -231,6 +235,13 @@ fn server_pid(given: &Given) -> Result<Option<u32>, UsageError> {
     }
     let pid = given.number("server-pid", 1..=u64::from(u32::MAX))?;
     Ok(u32::try_from(pid).ok())
+}
+
+fn mss(given: &Given) -> Result<u32, UsageError> {
+    let allowed = "0 or a number from 536 to 32767";
+    given.value("mss", allowed, |text| {
+        text.parse().ok().filter(|mss| matches!(mss, 0 | 536..=32767))
+    })
 }
 
 fn promises(given: &Given) -> Result<Promises, UsageError> {

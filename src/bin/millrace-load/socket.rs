@@ -18,16 +18,20 @@ const DISCARD_BYTES: usize = 16 * 1024 * 1024;
 /// MSG_TRUNC of Linux.
 const MSG_TRUNC: i32 = MsgFlags::MSG_TRUNC.bits();
 
-/// Begins a connection, from 127.0.0.`source` where that is not 0. It tells arrival times, and
-/// a reset ends it, so that no port stays in TIME_WAIT.
+/// Begins a connection, from 127.0.0.`source` where that is not 0, with segments of at most `mss`
+/// bytes where that is not 0. It tells arrival times, and a reset ends it, so that no port stays in
+/// TIME_WAIT.
 ///
 /// # Errors
 /// What the kernel says.
-pub(crate) fn connect(server: SocketAddr, source: u8) -> io::Result<TcpStream> {
+pub(crate) fn connect(server: SocketAddr, source: u8, mss: u32) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(server), Type::STREAM, None)?;
     if source > 0 {
         let from = SocketAddr::from((Ipv4Addr::new(127, 0, 0, source), 0));
         socket.bind(&from.into())?;
+    }
+    if mss > 0 {
+        socket.set_tcp_mss(mss)?;
     }
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
