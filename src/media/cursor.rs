@@ -90,9 +90,7 @@ impl<'a> Iterator for Walk<'a> {
     type Item = Pending<'a>;
 
     fn next(&mut self) -> Option<Pending<'a>> {
-        // Where no frame follows, those that the player does not want are not passed either.
-        let mut place = self.place;
-        let frame = self.cursor.step(&mut place, self.log)?;
+        let (frame, place) = self.cursor.step(self.place, self.log)?;
         self.place = place;
         Some(Pending { frame, offset: 0 })
     }
@@ -298,8 +296,7 @@ impl Cursor {
             self.in_flight = None;
         }
         while bytes > 0 {
-            let mut place = self.place;
-            let Some(frame) = self.step(&mut place, log) else { break };
+            let Some((frame, place)) = self.step(self.place, log) else { break };
             if bytes < frame.wire_bytes() {
                 self.in_flight = Some((Arc::clone(frame), bytes));
                 bytes = 0;
@@ -322,22 +319,23 @@ impl Cursor {
         }
     }
 
-    /// The frame after `place`, and `place` behind it.
-    fn step<'a>(&'a self, place: &mut Place, log: &'a StreamLog) -> Option<&'a Arc<Frame>> {
+    /// The frame after `place`, and the place behind it. Where none follows, frames that the player
+    /// does not want are not passed either: it may want them later.
+    fn step<'a>(&'a self, mut place: Place, log: &'a StreamLog) -> Option<(&'a Arc<Frame>, Place)> {
         if self.wants.paused || !self.started {
             return None;
         }
         if let Some(frame) = self.prefix.as_ref().and_then(|p| p.frames.get(place.prefix_next)) {
             place.prefix_next += 1;
-            return Some(frame);
+            return Some((frame, place));
         }
         while self.end.is_none_or(|end| place.next < end) {
             let entry = log.entry(place.next)?;
             if self.is_over(&entry.frame) {
                 break;
             }
-            if self.passes(place, entry, log) {
-                return Some(&entry.frame);
+            if self.passes(&mut place, entry, log) {
+                return Some((&entry.frame, place));
             }
         }
         None
