@@ -212,7 +212,7 @@ impl Inbound {
         self.last_timestamp = timestamp;
     }
 
-    /// A frame above the highest came; those between are gaps for now.
+    /// A frame above the highest came; those between are gaps until they come.
     fn advance(&mut self, sequence: u32) {
         let step = sequence.wrapping_sub(self.last.unwrap_or(sequence));
         self.came = self.came.checked_shl(step).unwrap_or(0) | 1;

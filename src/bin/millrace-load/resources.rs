@@ -261,39 +261,6 @@ mod tests {
         assert_eq!(Meter::of(u32::MAX).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
-    /// A process that always wants this CPU, a minute at most; killed when dropped.
-    struct Busy(std::process::Child);
-
-    impl Busy {
-        fn on(cpu: &str) -> Self {
-            let work = "ulimit -t 60; while :; do :; done";
-            let mut command = std::process::Command::new("taskset");
-            Self(command.args(["-c", cpu, "sh", "-c", work]).spawn().unwrap())
-        }
-    }
-
-    impl Drop for Busy {
-        fn drop(&mut self) {
-            // It may have ended already.
-            let _ = self.0.kill();
-            let _ = self.0.wait();
-        }
-    }
-
-    #[test]
-    fn who_shares_a_cpu_with_a_busy_process_waits_for_it() {
-        let status = fs::read_to_string("/proc/self/status").unwrap();
-        let cpu =
-            field(&status.replace(['-', ','], " "), "Cpus_allowed_list:").unwrap().to_string();
-        let (one, _other) = (Busy::on(&cpu), Busy::on(&cpu));
-        let mut meter = Meter::of(one.0.id()).unwrap();
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
-        while meter.sample().unwrap().waited_ns < 20_000_000 {
-            assert!(std::time::Instant::now() < deadline, "{:?}", meter.usage);
-            std::thread::park_timeout(std::time::Duration::from_millis(5));
-        }
-    }
-
     #[test]
     fn work_of_this_process_is_seen() {
         let mut meter = Meter::of(std::process::id()).unwrap();
